@@ -1,0 +1,2 @@
+/** k8s: Kubernetes objects, quantities, selectors, patches, as values. Pure. */
+export type * from "./types.ts";

@@ -1,0 +1,2 @@
+/** tar: bytes to entries. Pure. */
+export type * from "./entry.ts";
