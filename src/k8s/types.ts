@@ -1,8 +1,8 @@
 /** The objects of the Kubernetes API, as JSON carries them. What is newer than the published types is added here. */
-import type * as core from "kubernetes-types/core/v1";
-import type * as meta from "kubernetes-types/meta/v1";
+import type * as core from "kubernetes-types/core/v1.js";
+import type * as meta from "kubernetes-types/meta/v1.js";
 
-declare module "kubernetes-types/core/v1" {
+declare module "kubernetes-types/core/v1.js" {
   interface Volume {
     /** KEP-4639 */
     image?: ImageVolumeSource;
