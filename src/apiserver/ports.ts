@@ -1,0 +1,42 @@
+import type { CallOptions, Log } from "#base";
+import type { KubeObject } from "#k8s";
+import type { User } from "./router.ts";
+
+/** What handlers outside the storage may ask of the server. */
+export interface ApiHost {
+  /**
+   * One object of a core resource by its plural (`pods`, `nodes`, `serviceaccounts`, `secrets`).
+   * `namespace` is "" for what has none. Throws the StatusError of a missing object.
+   */
+  get<T extends KubeObject>(resource: string, namespace: string, name: string): T;
+  readonly log: Log;
+}
+
+/** What a service-account token is asked to say (authentication.k8s.io/v1 TokenRequest). */
+export interface TokenClaims {
+  readonly namespace: string;
+  readonly serviceAccount: { readonly name: string; readonly uid: string };
+  /** Empty means the server's own audience. */
+  readonly audiences: readonly string[];
+  readonly expirationSeconds: number;
+  /** The Pod, Secret or Node the token dies with. */
+  readonly boundTo?: { readonly kind: string; readonly name: string; readonly uid: string };
+  /** The node of the bound Pod. */
+  readonly node?: { readonly name: string; readonly uid: string };
+}
+
+export interface SignedToken {
+  readonly token: string;
+  readonly audiences: readonly string[];
+  readonly expiresAt: Date;
+}
+
+/** Signs and checks service-account tokens. */
+export interface Tokens {
+  issue(claims: TokenClaims, call?: CallOptions): Promise<SignedToken>;
+  /**
+   * The user a token names, or undefined for a token that is not ours, has expired, or whose account or bound object is
+   * gone (asked of `host`).
+   */
+  verify(token: string, host: ApiHost, call?: CallOptions): Promise<User | undefined>;
+}
