@@ -1,2 +1,13 @@
 /** kernel: system calls: mounts, the mount table, what this kernel can do; and a fake. */
 export type * from "./kernel.ts";
+export { fakeKernel } from "./fake-kernel.ts";
+export { fallocate, syncfs, tryLock } from "./files.ts";
+export { linuxKernel } from "./linux-kernel.ts";
+export {
+  hasCapability,
+  kernelVersion,
+  mountNamespaceIsPrivate,
+  supportsFilesystem,
+  type Capability,
+} from "./machine.ts";
+export { probeErofs, type ErofsSample } from "./probe.ts";

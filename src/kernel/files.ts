@@ -1,0 +1,65 @@
+import { SystemError, failed, libc } from "./libc.ts";
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const FALLOC_FL_KEEP_SIZE = 1;
+
+const flock = libc("flock", "int", "int", "int");
+const fallocateCall = libc("fallocate", "int", "int", "int", "int64_t", "int64_t");
+const syncfsCall = libc("syncfs", "int", "int");
+
+/**
+ * Takes the exclusive advisory lock of the open file `fd` without waiting; false where another open file holds it. It lasts until
+ * every copy of `fd` is closed, so the death of the process frees it. flock(2)
+ *
+ * @throws Failure LOCK_FAILED where the filesystem has no locks.
+ */
+export function tryLock(fd: number): boolean {
+  for (;;) {
+    try {
+      flock(fd, LOCK_EX | LOCK_NB);
+      return true;
+    } catch (error) {
+      if (error instanceof SystemError && error.code === "EAGAIN") return false;
+      if (error instanceof SystemError && error.code === "EINTR") continue;
+      throw failed("LOCK_FAILED", "the file cannot be locked", error);
+    }
+  }
+}
+
+/**
+ * Reserves disk space for the bytes `offset` to `offset + length` of `fd`, so that writing them cannot fail for lack of it. The
+ * file grows to hold them unless `keepSize`. False where the filesystem cannot reserve. fallocate(2)
+ *
+ * @throws Failure NO_SPACE (code RESOURCE_EXHAUSTED) where there is not enough; FALLOCATE_FAILED for the rest.
+ */
+export function fallocate(
+  fd: number,
+  offset: number,
+  length: number,
+  options?: { readonly keepSize?: boolean },
+): boolean {
+  if (length === 0) return true;
+  for (;;) {
+    try {
+      fallocateCall(fd, options?.keepSize === true ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
+      return true;
+    } catch (error) {
+      const code = error instanceof SystemError ? error.code : "";
+      if (code === "EOPNOTSUPP" || code === "ENOSYS") return false;
+      if (code === "EINTR") continue;
+      if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
+        throw failed("NO_SPACE", `${length} bytes cannot be reserved on disk; free some space`, error);
+      throw failed("FALLOCATE_FAILED", `${length} bytes cannot be reserved on disk`, error);
+    }
+  }
+}
+
+/** Writes everything that is dirty on the filesystem of `fd` to disk. syncfs(2) */
+export function syncfs(fd: number): void {
+  try {
+    syncfsCall(fd);
+  } catch (error) {
+    throw failed("SYNC_FAILED", "the filesystem cannot be synced", error);
+  }
+}

@@ -1,0 +1,79 @@
+import { createRequire } from "node:module";
+import { getSystemErrorMap } from "node:util";
+import { Failure, bytesOf, type Code } from "#base";
+
+/** One call into libc, by symbol and C types. Returns what C returned; throws {@link SystemError} where that is negative. */
+export type Call = (...args: readonly unknown[]) => number;
+
+/** The errno of a failed call, by name (`EBUSY`), and the kernel's words for it. */
+export class SystemError extends Error {
+  readonly code: string;
+
+  constructor(errno: number) {
+    const [code, text] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, "unknown error"];
+    super(text);
+    this.name = "SystemError";
+    this.code = code;
+  }
+}
+
+const require = createRequire(import.meta.url);
+const libraries: { libc?: LibraryHandle } = {};
+
+type Koffi = typeof import("koffi");
+type LibraryHandle = ReturnType<Koffi["load"]>;
+
+/**
+ * Finds `symbol` in the libc that Node itself runs on (glibc or musl), at its first call: who never mounts never loads koffi.
+ *
+ * `types` are the C types of the result and the arguments. Pointers are `void *` and take a Buffer or null.
+ */
+export function libc(symbol: string, result: string, ...types: readonly string[]): Call {
+  let call: Call | undefined;
+  return (...args) => {
+    const koffi = require("koffi") as Koffi;
+    libraries.libc ??= koffi.load(null);
+    call ??= libraries.libc.func(symbol, result, [...types]) as Call;
+    const value = call(...args);
+    if (value < 0) throw new SystemError(koffi.errno());
+    return value;
+  };
+}
+
+/**
+ * A system call by number, for those that glibc before 2.36 and musl have no function for. Numbers from 424 on are the same on
+ * every architecture (Linux, scripts/syscall.tbl).
+ */
+export function syscall(number: number, ...types: readonly string[]): Call {
+  const call = libc("syscall", "long", "long", ...types);
+  return (...args) => call(number, ...args);
+}
+
+/** A C string of a path or word, with the bytes that {@link nameOf} read. */
+export function cString(text: string): Buffer {
+  return Buffer.concat([bytesOf(text), Buffer.alloc(1)]);
+}
+
+const CODE_OF: Readonly<Record<string, Code>> = {
+  EPERM: "PERMISSION_DENIED",
+  EACCES: "PERMISSION_DENIED",
+  ENOENT: "NOT_FOUND",
+  ENOSYS: "UNIMPLEMENTED",
+  ENODEV: "UNIMPLEMENTED",
+  ENOTBLK: "UNIMPLEMENTED",
+  EOPNOTSUPP: "UNIMPLEMENTED",
+  ENOSPC: "RESOURCE_EXHAUSTED",
+  ENOMEM: "RESOURCE_EXHAUSTED",
+  EMFILE: "RESOURCE_EXHAUSTED",
+  ENFILE: "RESOURCE_EXHAUSTED",
+};
+
+/** A Failure of this room from what a call threw: `<what>: <kernel's words> (EPERM)`, and what to do where that is known. */
+export function failed(reason: string, what: string, cause: unknown, detail = ""): Failure {
+  if (!(cause instanceof SystemError)) throw cause;
+  const hint = cause.code === "EPERM" ? "; run as root, or with CAP_SYS_ADMIN" : "";
+  const because = detail === "" ? cause.message : `${detail}: ${cause.message}`;
+  return new Failure(CODE_OF[cause.code] ?? "INTERNAL", reason, `${what}: ${because} (${cause.code})${hint}`, {
+    cause,
+  });
+}
