@@ -50,6 +50,7 @@ const NPM: Readonly<Record<string, string>> = {
   undici: "registry",
   yaml: "k8s",
   commander: "cli",
+  "cli-progress": "cli",
   pino: "daemon",
   "@peculiar/x509": "wire",
   "reflect-metadata": "wire",
