@@ -274,22 +274,23 @@ try {
   show(["kubectl", "delete", "pod", "pod", "--timeout=60s"]);
 } catch (error) {
   failed = true;
-  if (!ended.signal.aborted) {
-    say(`\nquickstart: ${error instanceof Error ? error.message : String(error)}`);
-    if (existsSync(upLog)) say(`The node's log is in ${relative(process.cwd(), upLog)}.`);
-  }
-} finally {
-  try {
-    await stop(up, "orlop up");
-    await stop(registry, "docker-registry");
-    const left = leftovers();
-    if (left.length > 0) throw new Wrong(`these are left behind:\n  ${left.join("\n  ")}`);
-    if (!failed) rmSync(work, { recursive: true, force: true });
-    rmSync(runDir, { recursive: true, force: true });
-    say("Nothing is left behind: no process, mount, network interface or namespace.");
-  } catch (error) {
-    failed = true;
-    say(`\nquickstart: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  if (!ended.signal.aborted) complain(error);
+}
+try {
+  await stop(up, "orlop up");
+  await stop(registry, "docker-registry");
+  const left = leftovers();
+  if (left.length > 0) throw new Wrong(`these are left behind:\n  ${left.join("\n  ")}`);
+  if (!failed) rmSync(work, { recursive: true, force: true });
+  rmSync(runDir, { recursive: true, force: true });
+  say("Nothing is left behind: no process, mount, network interface or namespace.");
+} catch (error) {
+  failed = true;
+  complain(error);
 }
 process.exitCode = failed ? 1 : 0;
+
+function complain(error: unknown): void {
+  say(`\nquickstart: ${error instanceof Error ? error.message : String(error)}`);
+  if (existsSync(upLog)) say(`The node's log is in ${relative(process.cwd(), upLog)}.`);
+}

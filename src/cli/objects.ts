@@ -105,17 +105,17 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     .option("--env <key=value>", "with --image; may be repeated", repeated, [])
     .option("--user <user>", "with --image")
     .option("--workdir <dir>", "with --image")
-    .action((words: string[], options: Options, command: Command) =>
-      withEngine(options, async (engine) => {
-        const reference = words.at(-1) ?? "";
-        if (words.length < 2) command.error("error: push needs at least one path, and the reference last");
+    .action((words: string[], options: Options, command: Command) => {
+      const reference = words.at(-1) ?? "";
+      if (words.length < 2) command.error("error: push needs at least one path, and the reference last");
+      return withEngine(options, async (engine) => {
         const pushed = await withProgress(streams, reference, (onProgress) =>
           engine.push(pushRequest(words.slice(0, -1), reference, options), { signal, onProgress }),
         );
         if (options["output"] === "json") json({ reference, ...pushed });
         else print(`${reference}@${pushed.digest}\n`);
-      }),
-    );
+      });
+    });
 
   withOutput(withPlaces(program.command("ls")))
     .description("list the objects in the store")

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
+import { suite, test } from "node:test";
+import { Failure } from "#base";
+import { digestOf } from "#oci";
+import type { Engine, PublishRequest, PushRequest, StoredObject, Volume } from "#engine";
+import { run } from "./run.ts";
+import type { Check, Parts, UpFlags } from "./parts.ts";
+
+const object: StoredObject = {
+  digest: digestOf("manifest"),
+  resolved: digestOf("manifest"),
+  references: ["quay.io/crio/artifact:v1"],
+  repoDigests: [],
+  mediaType: "application/vnd.oci.image.manifest.v1+json",
+  packaging: "oras",
+  isImage: false,
+  size: 1536,
+  pulledAt: Date.now() - 3 * 3600_000,
+};
+
+interface Called {
+  published: PublishRequest[];
+  pushed: PushRequest[];
+  pulled: string[];
+  up: UpFlags[];
+  unpublished: string[];
+}
+
+/** Runs a command line against an engine that answers as told, and returns what the person sees. */
+async function orlop(
+  argv: string,
+  given: { stored?: boolean; volumes?: Volume[]; fail?: Error; checks?: Check[] } = {},
+): Promise<{ code: number; out: string; err: string; called: Called }> {
+  const called: Called = { published: [], pushed: [], pulled: [], up: [], unpublished: [] };
+  const engine: Partial<Engine> = {
+    find: () => Promise.resolve(given.stored === true ? object : undefined),
+    list: () => Promise.resolve([object]),
+    pull: ({ reference }) => {
+      called.pulled.push(reference);
+      return given.fail === undefined ? Promise.resolve(object) : Promise.reject(given.fail);
+    },
+    publish: (request) => {
+      called.published.push(request);
+      return Promise.resolve({ subPath: "", exec: false, mounted: true, ...request });
+    },
+    unpublish: (owner) => Promise.resolve(void called.unpublished.push(owner)),
+    volumes: () => Promise.resolve(given.volumes ?? []),
+    push: (request) => {
+      called.pushed.push(request);
+      return Promise.resolve({ digest: object.digest, size: 1 });
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const parts: Parts = {
+    version: "1.2.3",
+    openEngine: () => Promise.resolve(engine as Engine),
+    up: (_places, flags) => Promise.resolve(void called.up.push(flags)),
+    apiserver: () => Promise.resolve(),
+    kubelet: () => Promise.resolve(),
+    cri: () => Promise.resolve(),
+    doctor: () => Promise.resolve(given.checks ?? []),
+  };
+  const [out, err] = [new PassThrough(), new PassThrough()];
+  const code = await run(argv.split(" ").filter(Boolean), parts, { out, err }, new AbortController().signal);
+  const text = (stream: PassThrough): string => ((stream.read() as Buffer | null) ?? "").toString();
+  return { code, out: text(out), err: text(err), called };
+}
+
+suite("exit codes", () => {
+  for (const line of [
+    "",
+    "frob",
+    "pull",
+    "ls --frob",
+    "ls --output yaml",
+    "push onlyone",
+    "up --port 70000",
+    "up --port x",
+  ])
+    test(`\`orlop ${line}\` is called wrongly: 2, with words`, async () => {
+      const { code, err } = await orlop(line);
+      assert.equal(code, 2);
+      assert.notEqual(err.trim(), "");
+    });
+
+  for (const line of ["--help", "--version", "help", "up --help"])
+    test(`\`orlop ${line}\` is well: 0`, async () => {
+      const { code, out } = await orlop(line);
+      assert.equal(code, 0);
+      assert.notEqual(out.trim(), "");
+    });
+
+  test("a failure is 1, in one line", async () => {
+    const fail = new Failure("UNAVAILABLE", "REGISTRY_UNAVAILABLE", "quay.io does not answer:\n  connection refused");
+    const { code, err, out } = await orlop("pull quay.io/a:v1", { fail });
+    assert.deepEqual([code, err, out], [1, "orlop: quay.io does not answer: connection refused\n", ""]);
+  });
+
+  test("a reference that is none is a usage error", async () => {
+    const fail = new Failure("INVALID_ARGUMENT", "INVALID_REFERENCE", "no");
+    assert.equal((await orlop("pull UPPER", { fail })).code, 2);
+  });
+
+  test("a word that is nearly a command is guessed", async () => {
+    assert.match((await orlop("pul x")).err, /Did you mean pull/);
+  });
+});
+
+suite("objects", () => {
+  test("pull prints the digest, or all of it as JSON", async () => {
+    assert.equal((await orlop("pull quay.io/crio/artifact:v1")).out, `${object.digest}\n`);
+    assert.deepEqual(JSON.parse((await orlop("pull quay.io/crio/artifact:v1 -o json")).out), object);
+  });
+
+  test("ls is a table as kubectl prints them", async () => {
+    const [head, row] = (await orlop("ls")).out.split("\n");
+    assert.match(head ?? "", /^REFERENCE +DIGEST +PACKAGING +SIZE +AGE$/);
+    assert.match(row ?? "", /^quay\.io\/crio\/artifact:v1 +[0-9a-f]{12} +oras +1\.5 KiB +3h$/);
+  });
+
+  test("mount pulls what is missing, and only that", async () => {
+    const missing = await orlop("mount a /mnt/x");
+    assert.deepEqual(missing.called.pulled, ["a"]);
+    const present = await orlop("mount a /mnt/x --sub-path dir --exec", { stored: true });
+    assert.deepEqual(present.called.pulled, []);
+    assert.deepEqual(present.called.published, [
+      { owner: "mount:/mnt/x", digest: object.digest, target: "/mnt/x", exec: true, subPath: "dir" },
+    ]);
+  });
+
+  test("mount --pull=never says that it may not ask", async () => {
+    const { code, err } = await orlop("mount a /mnt/x --pull never");
+    assert.equal(code, 1);
+    assert.match(err, /--pull=never/);
+  });
+
+  test("umount leaves what is not a person's mount", async () => {
+    const volume = {
+      owner: "sandbox1",
+      digest: object.digest,
+      target: "/mnt/x",
+      subPath: "",
+      exec: false,
+      mounted: true,
+    };
+    const { code, err, called } = await orlop("umount /mnt/x", { volumes: [volume] });
+    assert.equal(code, 1);
+    assert.match(err, /sandbox1/);
+    assert.deepEqual(called.unpublished, []);
+    const own = await orlop("umount /mnt/x", { volumes: [{ ...volume, owner: "mount:/mnt/x" }] });
+    assert.deepEqual(own.called.unpublished, ["mount:/mnt/x"]);
+  });
+
+  test("push takes the reference last", async () => {
+    const { called, out } = await orlop("push a b quay.io/x:v1 --annotation k=v=w --compression none");
+    assert.deepEqual(called.pushed, [
+      { reference: "quay.io/x:v1", paths: ["a", "b"], compression: "none", annotations: { k: "v=w" } },
+    ]);
+    assert.equal(out, `quay.io/x:v1@${object.digest}\n`);
+  });
+});
+
+suite("up", () => {
+  test("the flags reach it", async () => {
+    const { called } = await orlop(
+      "up --port 0 --feature-gates ImageVolume=false,Other=true --enable-admission-plugins AlwaysPullImages --emulated-version 1.31 --node-name n1 --containerd unix:///run/c.sock --data-dir /d",
+    );
+    const [flags] = called.up;
+    assert.equal(flags?.port, 0);
+    assert.deepEqual(flags.featureGates, { ImageVolume: false, Other: true });
+    assert.deepEqual(flags.admissionPlugins, ["AlwaysPullImages"]);
+    assert.equal(flags.emulatedVersion, "1.31");
+    assert.equal(flags.containerd, "/run/c.sock");
+    assert.equal(flags.nodeName, "n1");
+    assert.equal(flags.kubeconfig, "/d/admin.kubeconfig");
+  });
+
+  for (const line of ["up --feature-gates ImageVolume", "up --emulated-version v1", "up --node-name Über"])
+    test(`\`orlop ${line}\` names the flag`, async () => {
+      const { code, err } = await orlop(line);
+      assert.equal(code, 2);
+      assert.match(err, new RegExp(line.split(" ")[1] ?? ""));
+    });
+});
+
+test("doctor fails when something is missing without which nothing works", async () => {
+  const checks: Check[] = [{ name: "runc", state: "error", found: "missing", cost: "no container can be started" }];
+  const { code, out, err } = await orlop("doctor", { checks });
+  assert.equal(code, 1);
+  assert.match(out, /runc +missing: no container can be started/);
+  assert.match(err, /runc/);
+});
