@@ -8,7 +8,7 @@ export interface ApiHost {
    * One object of a core resource by its plural (`pods`, `nodes`, `serviceaccounts`, `secrets`).
    * `namespace` is "" for what has none. Throws the StatusError of a missing object.
    */
-  get<T extends KubeObject>(resource: string, namespace: string, name: string): T;
+  get(resource: string, namespace: string, name: string): KubeObject;
   readonly log: Log;
 }
 

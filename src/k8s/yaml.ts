@@ -1,6 +1,35 @@
-import { parse } from "yaml";
+import { Failure, messageOf } from "#base";
+import { parseAllDocuments, parseDocument, stringify, type Document } from "yaml";
 
-/** The value of one YAML document (JSON is one). @throws YAMLParseError, which says the line */
+const OPTIONS = { version: "1.1", merge: true, uniqueKeys: false, intAsBigInt: false, logLevel: "silent" } as const;
+
+/** The value of a YAML (or JSON) text with one document; undefined for an empty one. Throws Failure `INVALID_YAML`. */
 export function parseYaml(text: string): unknown {
-  return parse(text, { maxAliasCount: 100, merge: true });
+  const document = parseDocument(text, OPTIONS);
+  return valueOf(document);
+}
+
+/** The values of all documents of a YAML text, empty ones left out. Throws Failure `INVALID_YAML`. */
+export function parseYamlDocuments(text: string): unknown[] {
+  const documents = parseAllDocuments(text, OPTIONS);
+  return [...documents].map((document) => valueOf(document)).filter((value) => value != null);
+}
+
+/** YAML as Kubernetes' clients write it: block style, no anchors, long lines kept whole. */
+export function formatYaml(value: unknown): string {
+  return stringify(value, { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+function valueOf(document: Pick<Document, "errors" | "toJS">): unknown {
+  const error = document.errors[0];
+  if (error !== undefined) throw new Failure("INVALID_ARGUMENT", "INVALID_YAML", firstLine(error.message));
+  try {
+    return document.toJS({ maxAliasCount: 100 }) as unknown;
+  } catch (cause) {
+    throw new Failure("INVALID_ARGUMENT", "INVALID_YAML", messageOf(cause), { cause });
+  }
+}
+
+function firstLine(message: string): string {
+  return (message.split("\n")[0] ?? message).replace(/:$/, "");
 }
