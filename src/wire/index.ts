@@ -4,3 +4,26 @@ export { createContentClient, createCriClient, type ContentClient, type CriClien
 export { connectGrpc, MAX_MESSAGE_BYTES, type Connection, type GrpcClient, type RpcOptions } from "./grpc-client.ts";
 export { openPki, type Credential, type Pki } from "./pki.ts";
 export { kubeconfig, loadKubeconfig, type ClientConfig } from "./kubeconfig.ts";
+export { startInformer, type Informer, type InformerOptions } from "./informer.ts";
+export {
+  createKubeClient,
+  kubePath,
+  type KubeClient,
+  type KubeClientOptions,
+  type KubeList,
+  type KubeLocation,
+  type PatchType,
+  type Query,
+  type WatchEvent,
+  type WatchEventType,
+} from "./kube-client.ts";
+export {
+  serveGrpcProxy,
+  take,
+  type GrpcProxyOptions,
+  type ProxyCall,
+  type ProxyHandlers,
+  type TakenMethods,
+} from "./grpc-proxy.ts";
+export { answers, checkSocketPath, listenOnSocket } from "./unix-socket.ts";
+export { encodeOpenApiV2, type OpenApiV2Document, type OpenApiV2Schema } from "./openapi-v2.ts";
