@@ -1,0 +1,188 @@
+import { nameOf } from "#base";
+import type { TarBytes, TarEntry, TarExtent, Time } from "./entry.ts";
+import {
+  BLOCK,
+  checksumFits,
+  isGnu,
+  isZero,
+  linknameOf,
+  numberOf,
+  pathOf,
+  typeflagOf,
+  type NumberField,
+} from "./header.ts";
+import { beyond, broken, TAR_LIMITS, type TarLimits } from "./limits.ts";
+import { addRecords, noRecords, parseNatural, parseTime, xattrsOf, type PaxRecords } from "./pax.ts";
+import { extentsOf, readOldGnu, readPaxSparse } from "./sparse.ts";
+import { Window } from "./window.ts";
+
+/** What the headers before a member say of it. */
+interface Pending {
+  readonly pax: PaxRecords;
+  longName: string | undefined;
+  longLink: string | undefined;
+}
+
+const TYPES: Readonly<Record<string, TarEntry["type"]>> = {
+  "1": "hardlink",
+  "2": "symlink",
+  "3": "char",
+  "4": "block",
+  "5": "directory",
+  "6": "fifo",
+  D: "directory",
+};
+const NO_EXTENTS: readonly TarExtent[] = [];
+const PIECE = 24;
+
+/**
+ * The members of a plain (not compressed) tar, in the archive's order: v7, ustar, star, GNU and PAX, with long names, sparse
+ * files, base-256 numbers and extended attributes. File data is skipped, never read. Where the two zero blocks at the end are
+ * missing, or junk follows them, the archive ends as it does for GNU tar.
+ *
+ * @throws Failure INVALID_TAR for a broken or truncated archive, TAR_LIMIT for one beyond `limits`; both name the offset.
+ */
+export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Generator<TarEntry, void, void> {
+  const most = { ...TAR_LIMITS, ...limits };
+  const window = new Window(bytes);
+  const globals = noRecords();
+  let pending = nothing();
+  let isPending = false;
+  let count = 0;
+  let metadata = 0;
+  let offset = 0;
+
+  while (offset < window.size) {
+    const header = window.view(offset, BLOCK);
+    if (isZero(header)) break;
+    if (header.length < BLOCK) throw broken("it ends inside a header", offset);
+    if (!checksumFits(header)) throw broken(offset === 0 ? "it is no tar" : "a header has a wrong checksum", offset);
+
+    const type = typeflagOf(header);
+    if ("xXgLKN".includes(type)) {
+      const body = offset + BLOCK;
+      const size = numberOf(header, "size", offset);
+      if (size < 0) throw broken("an extended header has a negative size", offset);
+      if (size > most.header) throw beyond(`an extended header has ${size} bytes, more than ${most.header}`, offset);
+      if (body + size > window.size) throw broken("it ends inside an extended header", offset);
+      metadata += size;
+      const content = window.view(body, size);
+      if (type === "g") addRecords(globals, content, body);
+      else if (type === "x" || type === "X") addRecords(pending.pax, content, body);
+      else if (type === "L") pending.longName = untilNul(content);
+      else if (type === "K") pending.longLink = untilNul(content);
+      isPending = true;
+      offset = padded(body + size);
+    } else {
+      // The header is a view of the window, and what follows may slide it.
+      const member = readMember(
+        window,
+        Buffer.from(header),
+        type,
+        offset,
+        globals,
+        isPending ? pending : undefined,
+        most,
+      );
+      if (isPending) [pending, isPending] = [nothing(), false];
+      if (member.end > window.size)
+        throw broken(`it ends at ${window.size}, inside the data of ${JSON.stringify(member.entry?.path)}`, offset);
+      offset = padded(member.end);
+      const { entry } = member;
+      if (entry === undefined) continue;
+      metadata += entry.path.length + entry.linkname.length + PIECE * entry.extents.length;
+      if (++count > most.entries) throw beyond(`it has more than ${most.entries} members`, offset);
+      yield entry;
+    }
+    if (metadata > most.metadata)
+      throw beyond(`its names and attributes need more than ${most.metadata} bytes`, offset);
+  }
+  if (isPending && pending.longName !== undefined) throw broken("it ends behind a long name", offset);
+}
+
+function readMember(
+  window: Window,
+  header: Buffer,
+  type: string,
+  offset: number,
+  globals: PaxRecords,
+  pending: Pending | undefined,
+  limits: TarLimits,
+): { readonly entry: TarEntry | undefined; readonly end: number } {
+  const record = (key: string): Buffer | undefined => {
+    const value = pending?.pax.values.get(key) ?? globals.values.get(key);
+    return value === undefined || value.length === 0 ? undefined : value;
+  };
+  const number = (field: NumberField, key: string): number => {
+    const value = record(key);
+    return value === undefined ? numberOf(header, field, offset) : parseNatural(value, key, offset);
+  };
+  const body = offset + BLOCK;
+  // GNU's incremental dumps ("M", "V", "D") and old long names say nothing of the tree; D is a directory with data behind it.
+  if (type === "V" || type === "M") {
+    if (type === "M") throw broken("it is a later volume of an archive; only whole archives can be used", offset);
+    return { entry: undefined, end: body };
+  }
+  const recordPath = record("GNU.sparse.name") ?? record("path");
+  const path = recordPath === undefined ? (pending?.longName ?? pathOf(header)) : nameOf(recordPath);
+  // v7 had no directories: a file whose name ends in a slash is one.
+  const kind = type === "\0" && path.endsWith("/") ? "directory" : (TYPES[type] ?? "file");
+  const hasData = kind === "file" || type === "D";
+  const stored = hasData ? number("size", "size") : 0;
+  if (stored < 0) throw broken("a member has a negative size", offset);
+  let size = kind === "file" ? stored : 0;
+  let extents = kind === "file" && stored > 0 ? [{ at: 0, offset: body, length: stored }] : NO_EXTENTS;
+  let end = body + stored;
+
+  if (kind === "file" && end <= window.size) {
+    const sparse =
+      type === "S" && isGnu(header)
+        ? readOldGnu(window, header, offset, stored, limits)
+        : pending && readPaxSparse(window, pending.pax, body, stored, limits);
+    if (sparse !== undefined) {
+      size = sparse.realSize;
+      if (size < 0) throw broken("a sparse file has a negative size", offset);
+      extents = extentsOf(sparse);
+      end = sparse.end;
+    }
+  }
+
+  const recordLink = record("linkpath");
+  const isLink = kind === "hardlink" || kind === "symlink";
+  const isDevice = kind === "char" || kind === "block";
+  const linkname = recordLink === undefined ? (pending?.longLink ?? linknameOf(header)) : nameOf(recordLink);
+  const entry: TarEntry = {
+    path,
+    type: kind,
+    mode: numberOf(header, "mode", offset) & 0o7777,
+    uid: number("uid", "uid"),
+    gid: number("gid", "gid"),
+    mtime: timeOf(record("mtime"), header, offset),
+    size,
+    extents,
+    linkname: isLink ? linkname : "",
+    devmajor: isDevice ? number("devmajor", "SCHILY.devmajor") : 0,
+    devminor: isDevice ? number("devminor", "SCHILY.devminor") : 0,
+    xattrs: pending === undefined ? xattrsOf(globals) : xattrsOf(globals, pending.pax),
+  };
+  return { entry, end };
+}
+
+function timeOf(record: Buffer | undefined, header: Buffer, offset: number): Time {
+  return record === undefined
+    ? { seconds: numberOf(header, "mtime", offset), nanoseconds: 0 }
+    : parseTime(record, offset);
+}
+
+function nothing(): Pending {
+  return { pax: noRecords(), longName: undefined, longLink: undefined };
+}
+
+function untilNul(content: Buffer): string {
+  const end = content.indexOf(0);
+  return nameOf(end < 0 ? content : content.subarray(0, end));
+}
+
+function padded(offset: number): number {
+  return Math.ceil(offset / BLOCK) * BLOCK;
+}
