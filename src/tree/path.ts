@@ -1,0 +1,28 @@
+import { bytesOf } from "#base";
+import { unsafe } from "./refuse.ts";
+
+/** NAME_MAX of Linux, and of EROFS. Bytes. */
+const NAME_BYTES = 255;
+/** Deeper than PATH_MAX can say; more is an attack on whoever walks the tree. */
+const DEPTH = 4096;
+
+/**
+ * The components of a name: without empty ones and `.`, so that `./a//b/` is `a`, `b`. A name for the root has none.
+ *
+ * @throws Failure UNSAFE_PATH for `..`, for NUL, and for what no file system can hold.
+ */
+export function componentsOf(path: string, where: string): string[] {
+  const components = path.split("/");
+  let length = 0;
+  for (const component of components) {
+    if (component === "" || component === ".") continue;
+    if (component === "..") throw unsafe(path, "it leads out of the tree with ..", where);
+    if (component.length > NAME_BYTES / 3 && bytesOf(component).length > NAME_BYTES)
+      throw unsafe(path, `a part of it is longer than ${NAME_BYTES} bytes`, where);
+    components[length++] = component;
+  }
+  components.length = length;
+  if (path.includes("\0")) throw unsafe(path, "it contains a NUL byte", where);
+  if (length > DEPTH) throw unsafe(path, `it is deeper than ${DEPTH} directories`, where);
+  return components;
+}
