@@ -9,7 +9,13 @@ export type Part =
   /** The blob is the file. */
   | { readonly kind: "file"; readonly blob: Descriptor; readonly path: string; readonly attributes?: FileAttributes }
   /** The media type proves nothing: an archive if the first bytes (inflated) are a tar's, else the file `path`. */
-  | { readonly kind: "sniff"; readonly blob: Descriptor; readonly path: string; readonly strip?: string };
+  | {
+      readonly kind: "sniff";
+      readonly blob: Descriptor;
+      readonly path: string;
+      readonly strip?: string;
+      readonly under?: string;
+    };
 
 export interface FileAttributes {
   readonly mode?: number;
@@ -19,7 +25,7 @@ export interface FileAttributes {
   readonly mtime?: number;
 }
 
-/** One way of packing files into a manifest. Adding one touches its module and the list in `index.ts`. */
+/** One way of packing files into a manifest. Adding one touches its module and the list in `formats/index.ts`. */
 export interface ArtifactFormat {
   /** Shown by `orlop inspect`: `image`, `oras`, `modelpack`, `helm` … */
   readonly name: string;
