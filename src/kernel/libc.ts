@@ -5,12 +5,19 @@ import { Failure, bytesOf, type Code } from "#base";
 /** One call into libc, by symbol and C types. Returns what C returned; throws {@link SystemError} where that is negative. */
 export type Call = (...args: readonly unknown[]) => number;
 
+/** Errors that Node has no name for. errno(3) */
+const UNNAMED: Readonly<Record<number, readonly [string, string]>> = {
+  15: ["ENOTBLK", "block device required"],
+  117: ["EUCLEAN", "structure needs cleaning"],
+  122: ["EDQUOT", "disk quota exceeded"],
+};
+
 /** The errno of a failed call, by name (`EBUSY`), and the kernel's words for it. */
 export class SystemError extends Error {
   readonly code: string;
 
   constructor(errno: number) {
-    const [code, text] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, "unknown error"];
+    const [code, text] = getSystemErrorMap().get(-errno) ?? UNNAMED[errno] ?? [`errno ${errno}`, "unknown error"];
     super(text);
     this.name = "SystemError";
     this.code = code;

@@ -154,7 +154,7 @@ function optionsAt(path: string): ReadonlySet<string> {
 
 function adviceFor(error: SystemError): string {
   if (error.code === "ENOTBLK")
-    return "the kernel takes block devices only; Linux 6.12 or later mounts EROFS from files";
+    return "the kernel mounts EROFS from files since Linux 6.12, and from files on a disk (not tmpfs)";
   if (error.code === "ENODEV") return "the kernel has no EROFS; load the module `erofs`";
   return error.code === "EINVAL" ? "the kernel does not accept it as EROFS; its log (dmesg) says why" : "";
 }
