@@ -1,0 +1,173 @@
+import { definitionName, groupVersionKind, refTo, type Dialect, type Schema, type ServedKind } from "./definitions.ts";
+
+/** One resource, and what can be done with it. */
+export interface ServedResource extends ServedKind {
+  /** The plural, as paths have it. */
+  readonly resource: string;
+  readonly namespaced: boolean;
+  readonly subresources?: readonly ServedSubresource[];
+}
+
+export interface ServedSubresource extends ServedKind {
+  /** `status`, `log`. */
+  readonly name: string;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+interface Parameter {
+  readonly name: string;
+  readonly in: "query" | "path";
+  readonly type: string;
+  readonly description: string;
+}
+type Where = "all" | "collection" | "item";
+interface Doing {
+  readonly verb: string;
+  readonly method: string;
+  readonly action: string;
+  readonly where: Where;
+}
+
+const METHODS: readonly Doing[] = [
+  { verb: "list", method: "get", action: "list", where: "all" },
+  { verb: "list", method: "get", action: "list", where: "collection" },
+  { verb: "create", method: "post", action: "post", where: "collection" },
+  { verb: "deletecollection", method: "delete", action: "deletecollection", where: "collection" },
+  { verb: "get", method: "get", action: "get", where: "item" },
+  { verb: "update", method: "put", action: "put", where: "item" },
+  { verb: "patch", method: "patch", action: "patch", where: "item" },
+  { verb: "delete", method: "delete", action: "delete", where: "item" },
+];
+const PATCHES = ["json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"].map(
+  (type) => `application/${type}`,
+);
+const MIMES = ["application/json", "application/yaml"];
+
+const query = (name: string, type: string, description: string): Parameter => ({
+  name,
+  in: "query",
+  type,
+  description,
+});
+const WRITES: readonly Parameter[] = [
+  query("dryRun", "string", "All: go through every stage of the request, and keep nothing."),
+  query("fieldManager", "string", "Who makes the change, for the record of who set which field."),
+  query("fieldValidation", "string", "What to do with unknown or repeated fields: Ignore, Warn or Strict."),
+];
+const FORCE = query("force", "boolean", "Take fields over from other managers; for apply patches only.");
+const LISTS: readonly Parameter[] = [
+  query("continue", "string", "Where the list before this one stopped."),
+  query("fieldSelector", "string", "Only objects with these values of fields."),
+  query("labelSelector", "string", "Only objects with these labels."),
+  query("limit", "integer", "At most so many objects."),
+  query("resourceVersion", "string", "How old the answer may be."),
+  query("resourceVersionMatch", "string", "How resourceVersion is meant."),
+  query("sendInitialEvents", "boolean", "Begin a watch with what there is."),
+  query("timeoutSeconds", "integer", "When to end the request."),
+  query("watch", "boolean", "Tell of changes instead of listing."),
+];
+const DELETES: readonly Parameter[] = [
+  query("dryRun", "string", "All: go through every stage of the request, and keep nothing."),
+  query("gracePeriodSeconds", "integer", "How long the object may take to end; 0 is at once."),
+  query("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
+];
+const PARAMETERS: Readonly<Record<string, readonly Parameter[]>> = {
+  list: LISTS,
+  post: WRITES,
+  put: WRITES,
+  patch: [...WRITES, FORCE],
+  delete: DELETES,
+  deletecollection: [...DELETES, ...LISTS],
+};
+
+/** `/api/v1` or `/apis/GROUP/VERSION`. */
+export function groupPath({ group, version }: { readonly group: string; readonly version: string }): string {
+  return group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+}
+
+/** The paths of these resources, with what may be done at each. */
+export function pathsOf(resources: readonly ServedResource[], dialect: Dialect): Record<string, Json> {
+  const paths: Record<string, Json> = {};
+  const add = (path: string, kind: ServedKind, found: readonly Doing[], id: string): void => {
+    if (found.length === 0) return;
+    const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? "");
+    paths[path] = {
+      ...Object.fromEntries(found.map((doing) => [doing.method, operation(kind, doing, id, dialect)])),
+      parameters: names.map((name) =>
+        parameter({ name, in: "path", type: "string", description: `The ${name} of the object.` }, dialect),
+      ),
+    };
+  };
+  for (const one of resources) {
+    const scope = one.namespaced ? "/namespaces/{namespace}" : "";
+    const collection = `${groupPath(one)}${scope}/${one.resource}`;
+    const at = (where: Where): Doing[] => METHODS.filter((m) => m.where === where && one.verbs.includes(m.verb));
+    const scoped = one.namespaced ? "Namespaced" : "";
+    add(collection, one, at("collection"), scoped + one.kind);
+    add(`${collection}/{name}`, one, at("item"), scoped + one.kind);
+    if (one.namespaced) add(`${groupPath(one)}/${one.resource}`, one, at("all"), `${one.kind}ForAllNamespaces`);
+    for (const sub of one.subresources ?? []) {
+      const found = METHODS.filter(
+        (m) => sub.verbs.includes(m.verb) && (m.where === "item" || (m.where === "collection" && m.verb === "create")),
+      );
+      const suffix = sub.name.charAt(0).toUpperCase() + sub.name.slice(1);
+      add(`${collection}/{name}/${sub.name}`, sub, found, scoped + one.kind + suffix);
+    }
+  }
+  return paths;
+}
+
+function operation(kind: ServedKind, { method, action }: Doing, id: string, dialect: Dialect): Json {
+  const name = definitionName(kind.type);
+  const listing = action === "list";
+  const result = refTo(
+    listing ? `${name}List` : method === "delete" ? "io.k8s.apimachinery.pkg.apis.meta.v1.Status" : name,
+    dialect,
+  );
+  const takes: Schema | undefined =
+    method === "post" || method === "put"
+      ? refTo(name, dialect)
+      : method === "patch"
+        ? refTo("io.k8s.apimachinery.pkg.apis.meta.v1.Patch", dialect)
+        : method === "delete"
+          ? refTo("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", dialect)
+          : undefined;
+  const mimes = method === "patch" ? PATCHES : MIMES;
+  const parameters: unknown[] = (PARAMETERS[action] ?? []).map((one) => parameter(one, dialect));
+  const required = method !== "delete";
+  const word = { post: "create", put: "replace", get: "read", deletecollection: "deleteCollection" }[action] ?? action;
+  const content = (types: readonly string[], schema: Schema): Json =>
+    Object.fromEntries(types.map((type) => [type, { schema }]));
+  const own = { "x-kubernetes-action": action, "x-kubernetes-group-version-kind": groupVersionKind(kind) };
+  const operationId = word + groupWord(kind) + id;
+  const answer = { description: "OK" };
+  if (dialect === 3)
+    return {
+      operationId,
+      parameters,
+      ...(takes === undefined ? {} : { requestBody: { content: content(mimes, takes), required } }),
+      responses: { "200": { ...answer, content: content(MIMES, result) } },
+      ...own,
+    };
+  return {
+    operationId,
+    consumes: takes === undefined ? ["*/*"] : mimes,
+    produces: MIMES,
+    parameters:
+      takes === undefined ? parameters : [{ name: "body", in: "body", required, schema: takes }, ...parameters],
+    responses: { "200": { ...answer, schema: result } },
+    ...own,
+  };
+}
+
+function groupWord({ group, version }: ServedKind): string {
+  const cap = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+  return cap(group === "" ? "core" : (group.split(".")[0] ?? "")) + cap(version);
+}
+
+function parameter({ type, ...rest }: Parameter, dialect: Dialect): Json {
+  const required = rest.in === "path" ? { required: true } : {};
+  return dialect === 3
+    ? { ...rest, ...required, schema: { type, uniqueItems: true } }
+    : { ...rest, ...required, type, uniqueItems: true };
+}
