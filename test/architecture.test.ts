@@ -48,6 +48,7 @@ const NPM: Readonly<Record<string, string>> = {
   ws: "wire",
   koffi: "kernel",
   undici: "registry",
+  "smol-toml": "registry",
   yaml: "k8s",
   commander: "cli",
   "cli-progress": "cli",

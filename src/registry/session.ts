@@ -1,0 +1,78 @@
+import { Failure, type Log } from "#base";
+import type { Capability } from "./endpoint.ts";
+import type { EndpointClient } from "./endpoint-client.ts";
+
+/** How long an endpoint that failed is asked only after the others. Milliseconds. */
+const PENALTY = 30_000;
+
+/**
+ * The endpoints of one repository, in order. Each request goes to the first that may serve it and falls through to the
+ * next where that one fails, so that a mirror which lacks one blob still serves the others.
+ */
+export class Session {
+  readonly registry: string;
+  readonly #clients: () => Promise<readonly EndpointClient[]>;
+  readonly #log: Log;
+  readonly #penalties = new Map<EndpointClient, number>();
+  #loaded: Promise<readonly EndpointClient[]> | undefined;
+
+  constructor(registry: string, clients: () => Promise<readonly EndpointClient[]>, log: Log) {
+    this.registry = registry;
+    this.#clients = clients;
+    this.#log = log;
+  }
+
+  /**
+   * Runs `attempt` at one endpoint after the other until one succeeds. What the last one says is the answer where none does:
+   * it is the registry itself, and a mirror that has nothing proves nothing.
+   */
+  async first<T>(
+    capability: Capability,
+    kind: "digest" | "tag",
+    attempt: (client: EndpointClient, isLast: boolean) => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const able = (await this.#able()).filter(
+      ({ endpoint }) =>
+        endpoint.capabilities.has(capability) && (endpoint.serves === "all" || endpoint.serves === kind),
+    );
+    if (able.length === 0)
+      throw new Failure(
+        "FAILED_PRECONDITION",
+        "NO_ENDPOINT",
+        `no host is configured that may ${capability} for ${this.registry}: look at its hosts.toml`,
+      );
+    const last = able.at(-1);
+    const now = Date.now();
+    const isPenalized = (client: EndpointClient): boolean =>
+      client !== last && (this.#penalties.get(client) ?? 0) > now;
+    const order = able.filter((one) => !isPenalized(one));
+    for (const [i, client] of order.entries()) {
+      const isLast = i === order.length - 1;
+      try {
+        return await attempt(client, isLast);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof Failure) || isLast) throw error;
+        if (error.code === "UNAVAILABLE") this.blame(client);
+        this.#log.info(
+          { host: client.endpoint.host, registry: this.registry, error: error.message },
+          "trying the next host",
+        );
+      }
+    }
+    throw new Error("unreachable: the last endpoint returns or throws");
+  }
+
+  /** An endpoint whose answers break off is passed over for a while, where there is another. */
+  blame(client: EndpointClient): void {
+    this.#penalties.set(client, Date.now() + PENALTY);
+  }
+
+  /** Read once: one pull sees one configuration. */
+  #able(): Promise<readonly EndpointClient[]> {
+    const loading = (this.#loaded ??= this.#clients());
+    loading.catch(() => (this.#loaded = undefined));
+    return loading;
+  }
+}
