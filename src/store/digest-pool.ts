@@ -1,0 +1,106 @@
+import { availableParallelism } from "node:os";
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { CODES, Failure, type Code } from "#base";
+import type { DigestJob, DigestResult, FromWorker, ToWorker, WorkerError } from "./digest-job.ts";
+
+/** A job that runs: told how far the file has come, it ends with the digests. */
+export interface RunningDigest {
+  advance(available: number): void;
+  cancel(): void;
+  readonly result: Promise<DigestResult>;
+}
+
+/** Worker threads that hash and inflate files while they are written. Started when first needed; disposal ends them. */
+export class DigestPool implements AsyncDisposable {
+  readonly #limit: number;
+  readonly #threads: Thread[] = [];
+  #next = 0;
+
+  constructor(limit = Math.min(Math.max(availableParallelism(), 2), 4)) {
+    this.#limit = limit;
+  }
+
+  run(job: DigestJob): RunningDigest {
+    const id = this.#next++;
+    const thread = this.#leastBusy();
+    return {
+      result: thread.run(id, job),
+      advance: (available) => thread.send({ id, available }),
+      cancel: () => thread.send({ id, cancel: true }),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#threads.splice(0).map((thread) => thread.end()));
+  }
+
+  #leastBusy(): Thread {
+    const idle = this.#threads.find((thread) => thread.busy === 0);
+    if (idle !== undefined) return idle;
+    if (this.#threads.length < this.#limit) {
+      const thread = new Thread(() => {
+        const at = this.#threads.indexOf(thread);
+        if (at >= 0) this.#threads.splice(at, 1);
+      });
+      this.#threads.push(thread);
+      return thread;
+    }
+    return this.#threads.reduce((least, thread) => (thread.busy < least.busy ? thread : least));
+  }
+}
+
+class Thread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, PromiseWithResolvers<DigestResult>>();
+
+  constructor(gone: () => void) {
+    this.#worker = new Worker(new URL(`./digest-worker${extname(import.meta.filename)}`, import.meta.url));
+    // A thread without work keeps nobody alive.
+    this.#worker.unref();
+    this.#worker.on("message", (message: FromWorker) => {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if (this.#waiting.size === 0) this.#worker.unref();
+      if ("result" in message) waiting?.resolve(message.result);
+      else waiting?.reject(revive(message.error));
+    });
+    this.#worker.on("error", (error) => this.#lose(error));
+    this.#worker.on("exit", () => {
+      gone();
+      this.#lose(new Failure("CANCELLED", "CANCELLED", "the store was closed"));
+    });
+  }
+
+  get busy(): number {
+    return this.#waiting.size;
+  }
+
+  run(id: number, job: DigestJob): Promise<DigestResult> {
+    const waiting = Promise.withResolvers<DigestResult>();
+    // Whoever cancels no longer listens.
+    waiting.promise.catch(() => undefined);
+    this.#waiting.set(id, waiting);
+    this.#worker.ref();
+    this.send({ id, job });
+    return waiting.promise;
+  }
+
+  send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #lose(error: unknown): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+function revive({ code, reason, message }: WorkerError): Error {
+  if (reason !== undefined && code !== undefined && code in CODES) return new Failure(code as Code, reason, message);
+  return Object.assign(new Error(message), { code });
+}

@@ -1,0 +1,176 @@
+// Runs on a worker thread: hashes and inflates files behind their writer.
+import { createHash, type Hash } from "node:crypto";
+import { closeSync, fdatasyncSync, openSync, readSync, writeSync } from "node:fs";
+import type { Writable } from "node:stream";
+import { setImmediate as immediate } from "node:timers/promises";
+import { parentPort } from "node:worker_threads";
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { Failure, errnoOf, messageOf } from "#base";
+import { finish } from "#oci";
+import type { DigestJob, DigestResult, FromWorker, ToWorker } from "./digest-job.ts";
+import { ZstdFrames } from "./zstd-frames.ts";
+
+const CHUNK = 1024 * 1024;
+
+/** How far a file has come, as its writer tells. */
+class Growth {
+  #available = 0;
+  #cancelled = false;
+  #wake: (() => void) | undefined;
+
+  advance(to: number): void {
+    this.#available = Math.max(this.#available, to);
+    this.#wake?.();
+  }
+
+  cancel(): void {
+    this.#cancelled = true;
+    this.#wake?.();
+  }
+
+  /** Waits until there is more than `at`, and says up to where. */
+  async beyond(at: number): Promise<number> {
+    while (this.#available <= at && !this.#cancelled)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    if (this.#cancelled) throw new Failure("CANCELLED", "CANCELLED", "nobody waits for this digest any more");
+    return this.#available;
+  }
+}
+
+const growths = new Map<number, Growth>();
+
+parentPort?.on("message", (message: ToWorker) => {
+  const growth = growths.get(message.id);
+  if ("available" in message) growth?.advance(message.available);
+  else if ("cancel" in message) growth?.cancel();
+  else void start(message.id, message.job);
+});
+
+async function start(id: number, job: DigestJob): Promise<void> {
+  const growth = new Growth();
+  growths.set(id, growth);
+  let answer: FromWorker;
+  try {
+    answer = { id, result: await (job.inflate === undefined ? digest(job, growth) : inflate(job, growth)) };
+  } catch (error) {
+    const code = error instanceof Failure ? error.code : errnoOf(error);
+    const reason = error instanceof Failure ? { reason: error.reason } : {};
+    answer = { id, error: { ...(code === undefined ? {} : { code }), ...reason, message: messageOf(error) } };
+  }
+  growths.delete(id);
+  parentPort?.postMessage(answer);
+}
+
+async function digest(job: DigestJob, growth: Growth): Promise<DigestResult> {
+  const hash = createHash(job.algorithm);
+  const second = job.algorithm === "sha256" ? undefined : createHash("sha256");
+  const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK, Math.max(job.size, 1)));
+  for await (const chunk of growing(job, growth, buffer)) {
+    hash.update(chunk);
+    second?.update(chunk);
+  }
+  const whole = finish(hash, job.algorithm);
+  return { digest: whole, stored: second === undefined ? whole : finish(second), storedSize: job.size };
+}
+
+async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
+  const { compression, to, limit } = job.inflate as NonNullable<DigestJob["inflate"]>;
+  const hash = createHash(job.algorithm);
+  const frames = compression === "zstd" ? new ZstdFrames() : undefined;
+  const stream = compression === "gzip" ? createGunzip({ chunkSize: CHUNK }) : createZstdDecompress({ chunkSize: CHUNK });
+  const plain = new PlainFile(to, limit);
+  const emptied = plain.fill(stream).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+  let broken: { readonly error: unknown } | undefined;
+  try {
+    for await (const chunk of growing(job, growth, Buffer.allocUnsafeSlow(CHUNK))) {
+      hash.update(chunk);
+      for (const piece of frames?.split(chunk) ?? [chunk])
+        // Bytes that cannot be inflated are hashed to the end all the same: were they the right ones?
+        broken ??= await Promise.race([taken(stream, piece), emptied]);
+      if (broken !== undefined && !isZlib(broken.error)) throw broken.error;
+    }
+    stream.end();
+    broken ??= await emptied;
+    if (broken !== undefined && !isZlib(broken.error)) throw broken.error;
+    const unreadable = broken === undefined ? {} : { unreadable: messageOf(broken.error) };
+    return { digest: finish(hash, job.algorithm), ...plain.finish(), ...unreadable };
+  } finally {
+    stream.destroy();
+    plain.close();
+  }
+}
+
+/** Resolves when the stream no longer needs the bytes of `piece`, so that their buffer may be used again. */
+function taken(stream: Writable, piece: Uint8Array): Promise<undefined> {
+  return new Promise((resolve) => {
+    stream.write(piece, (error) => {
+      // An error is reported by the reading side.
+      if (error == null) resolve(undefined);
+    });
+  });
+}
+
+function isZlib(error: unknown): boolean {
+  return /^(?:Z_|ZSTD_|ERR_ZLIB|ERR_ZSTD)/.test(errnoOf(error) ?? "");
+}
+
+/** Where the plain bytes of a compressed layer go: hashed and written while the next ones are inflated. */
+class PlainFile {
+  readonly #fd: number;
+  readonly #limit: number;
+  readonly #hash: Hash = createHash("sha256");
+  #size = 0;
+
+  constructor(path: string, limit: number) {
+    this.#fd = openSync(path, "w", 0o600);
+    this.#limit = limit;
+  }
+
+  async fill(stream: AsyncIterable<Buffer>): Promise<void> {
+    for await (const chunk of stream) {
+      if (this.#size + chunk.length > this.#limit)
+        throw new Failure(
+          "RESOURCE_EXHAUSTED",
+          "TOO_LARGE",
+          `it inflates to more than ${this.#limit} bytes, which is out of all proportion; it is refused as a bomb`,
+        );
+      this.#hash.update(chunk);
+      for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at, chunk.length - at, this.#size + at);
+      this.#size += chunk.length;
+    }
+  }
+
+  finish(): Pick<DigestResult, "stored" | "storedSize"> {
+    fdatasyncSync(this.#fd);
+    return { stored: finish(this.#hash), storedSize: this.#size };
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** The bytes of the file from its beginning to its end, each chunk as soon as its writer has written it, all in one buffer. */
+async function* growing(job: DigestJob, growth: Growth, buffer: Buffer): AsyncGenerator<Buffer> {
+  if (job.size === 0) return;
+  await growth.beyond(0);
+  const fd = openSync(job.path, "r");
+  try {
+    for (let at = 0; at < job.size;) {
+      const until = Math.min(await growth.beyond(at), job.size, at + buffer.length);
+      const length = readSync(fd, buffer, 0, until - at, at);
+      if (length === 0) throw new Failure("DATA_LOSS", "FILE_VANISHED", `${job.path} lost bytes while it was read`);
+      yield buffer.subarray(0, length);
+      at += length;
+      // Other files and messages have their turn.
+      await immediate();
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

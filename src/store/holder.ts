@@ -1,0 +1,40 @@
+import { randomUUID } from "node:crypto";
+import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { tryLock } from "#kernel";
+
+/** One process (or one engine in it) that holds leases. Its lock dies with it, and then its leases count no more. */
+export class Holder implements Disposable {
+  readonly id: string = randomUUID();
+  readonly #path: string;
+  readonly #fd: number;
+
+  constructor(directory: string) {
+    this.#path = join(directory, this.id);
+    this.#fd = openSync(this.#path, "wx", 0o600);
+    tryLock(this.#fd);
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.#path, { force: true });
+    closeSync(this.#fd);
+  }
+}
+
+/** The ids of those that live. The files of the dead are removed. */
+export function livingHolders(directory: string): ReadonlySet<string> {
+  const living = new Set<string>();
+  for (const id of readdirSync(directory)) {
+    const path = join(directory, id);
+    let fd: number;
+    try {
+      fd = openSync(path, "r");
+    } catch {
+      continue;
+    }
+    if (tryLock(fd)) rmSync(path, { force: true });
+    else living.add(id);
+    closeSync(fd);
+  }
+  return living;
+}

@@ -1,0 +1,64 @@
+import { closeSync, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { errnoOf } from "#base";
+import { tryLock } from "#kernel";
+import { diskFailure } from "./disk-failure.ts";
+
+const FIRST_WAIT = 5;
+const LONGEST_WAIT = 200;
+
+/** A directory that one holder in the whole machine works in; the holder's death frees it. */
+export interface LockedDirectory extends AsyncDisposable {
+  readonly path: string;
+  /** The work is done: when the lock is released the directory goes, and with it everything in it. */
+  discard(): void;
+}
+
+/** Waits until the directory is ours. Fair enough for a handful of processes: whoever asks first when it is free gets it. */
+export async function lockDirectory(path: string, signal?: AbortSignal): Promise<LockedDirectory> {
+  for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
+    const locked = tryLockDirectory(path, true);
+    if (locked !== undefined) return locked;
+    await sleep(wait, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+/** The directory if nobody works in it now; with `create`, made where it is missing. */
+export function tryLockDirectory(path: string, create = false): LockedDirectory | undefined {
+  const file = join(path, "lock");
+  let fd: number | undefined;
+  try {
+    if (create) mkdirSync(path, { recursive: true, mode: 0o700 });
+    fd = openSync(file, "a", 0o600);
+    if (!tryLock(fd) || !isStill(file, fd)) {
+      closeSync(fd);
+      return undefined;
+    }
+  } catch (error) {
+    if (fd !== undefined) closeSync(fd);
+    // Its last holder removed it between two of our steps.
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw diskFailure(error, `locking ${path}`);
+  }
+  const held = fd;
+  let done = false;
+  return {
+    path,
+    discard() {
+      done = true;
+    },
+    async [Symbol.asyncDispose]() {
+      if (done) await rm(path, { recursive: true, force: true }).catch(() => undefined);
+      closeSync(held);
+    },
+  };
+}
+
+/** False where the file we locked is no longer the one behind the name. */
+function isStill(file: string, fd: number): boolean {
+  const ours = fstatSync(fd);
+  const named = statSync(file, { throwIfNoEntry: false });
+  return named?.ino === ours.ino && named.dev === ours.dev;
+}
