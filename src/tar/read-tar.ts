@@ -1,16 +1,6 @@
 import { nameOf } from "#base";
 import type { TarBytes, TarEntry, TarExtent, Time } from "./entry.ts";
-import {
-  BLOCK,
-  checksumFits,
-  isGnu,
-  isZero,
-  linknameOf,
-  numberOf,
-  pathOf,
-  typeflagOf,
-  type NumberField,
-} from "./header.ts";
+import { BLOCK, checksumFits, Header, isZero, type NumberField } from "./header.ts";
 import { beyond, broken, TAR_LIMITS, type TarLimits } from "./limits.ts";
 import { addRecords, noRecords, parseNatural, parseTime, xattrsOf, type PaxRecords } from "./pax.ts";
 import { extentsOf, readOldGnu, readPaxSparse } from "./sparse.ts";
@@ -53,15 +43,17 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
   let offset = 0;
 
   while (offset < window.size) {
-    const header = window.view(offset, BLOCK);
-    if (isZero(header)) break;
-    if (header.length < BLOCK) throw broken("it ends inside a header", offset);
-    if (!checksumFits(header)) throw broken(offset === 0 ? "it is no tar" : "a header has a wrong checksum", offset);
+    const at = window.seek(offset, BLOCK);
+    if (isZero(window.buffer, at, Math.min(BLOCK, window.size - offset))) break;
+    if (window.size - offset < BLOCK) throw broken("it ends inside a header", offset);
+    if (!checksumFits(window.buffer, at))
+      throw broken(offset === 0 ? "it is no tar" : "a header has a wrong checksum", offset);
 
-    const type = typeflagOf(header);
+    const header = new Header(window.buffer, at, offset);
+    const type = header.typeflag;
     if ("xXgLKN".includes(type)) {
       const body = offset + BLOCK;
-      const size = numberOf(header, "size", offset);
+      const size = header.number("size");
       if (size < 0) throw broken("an extended header has a negative size", offset);
       if (size > most.header) throw beyond(`an extended header has ${size} bytes, more than ${most.header}`, offset);
       if (body + size > window.size) throw broken("it ends inside an extended header", offset);
@@ -74,16 +66,7 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
       isPending = true;
       offset = padded(body + size);
     } else {
-      // The header is a view of the window, and what follows may slide it.
-      const member = readMember(
-        window,
-        Buffer.from(header),
-        type,
-        offset,
-        globals,
-        isPending ? pending : undefined,
-        most,
-      );
+      const member = readMember(window, header, type, globals, isPending ? pending : undefined, most);
       if (isPending) [pending, isPending] = [nothing(), false];
       if (member.end > window.size)
         throw broken(`it ends at ${window.size}, inside the data of ${JSON.stringify(member.entry?.path)}`, offset);
@@ -102,20 +85,20 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
 
 function readMember(
   window: Window,
-  header: Buffer,
+  header: Header,
   type: string,
-  offset: number,
   globals: PaxRecords,
   pending: Pending | undefined,
   limits: TarLimits,
 ): { readonly entry: TarEntry | undefined; readonly end: number } {
+  const { offset } = header;
   const record = (key: string): Buffer | undefined => {
     const value = pending?.pax.values.get(key) ?? globals.values.get(key);
     return value === undefined || value.length === 0 ? undefined : value;
   };
   const number = (field: NumberField, key: string): number => {
     const value = record(key);
-    return value === undefined ? numberOf(header, field, offset) : parseNatural(value, key, offset);
+    return value === undefined ? header.number(field) : parseNatural(value, key, offset);
   };
   const body = offset + BLOCK;
   // GNU's incremental dumps ("M", "V", "D") and old long names say nothing of the tree; D is a directory with data behind it.
@@ -124,7 +107,7 @@ function readMember(
     return { entry: undefined, end: body };
   }
   const recordPath = record("GNU.sparse.name") ?? record("path");
-  const path = recordPath === undefined ? (pending?.longName ?? pathOf(header)) : nameOf(recordPath);
+  const path = recordPath === undefined ? (pending?.longName ?? header.path) : nameOf(recordPath);
   // v7 had no directories: a file whose name ends in a slash is one.
   const kind = type === "\0" && path.endsWith("/") ? "directory" : (TYPES[type] ?? "file");
   const hasData = kind === "file" || type === "D";
@@ -136,8 +119,8 @@ function readMember(
 
   if (kind === "file" && end <= window.size) {
     const sparse =
-      type === "S" && isGnu(header)
-        ? readOldGnu(window, header, offset, stored, limits)
+      type === "S" && header.isGnu
+        ? readOldGnu(window, header, stored, limits)
         : pending && readPaxSparse(window, pending.pax, body, stored, limits);
     if (sparse !== undefined) {
       size = sparse.realSize;
@@ -150,17 +133,16 @@ function readMember(
   const recordLink = record("linkpath");
   const isLink = kind === "hardlink" || kind === "symlink";
   const isDevice = kind === "char" || kind === "block";
-  const linkname = recordLink === undefined ? (pending?.longLink ?? linknameOf(header)) : nameOf(recordLink);
   const entry: TarEntry = {
     path,
     type: kind,
-    mode: numberOf(header, "mode", offset) & 0o7777,
+    mode: header.number("mode") & 0o7777,
     uid: number("uid", "uid"),
     gid: number("gid", "gid"),
-    mtime: timeOf(record("mtime"), header, offset),
+    mtime: timeOf(record("mtime"), header),
     size,
     extents,
-    linkname: isLink ? linkname : "",
+    linkname: !isLink ? "" : recordLink === undefined ? (pending?.longLink ?? header.linkname) : nameOf(recordLink),
     devmajor: isDevice ? number("devmajor", "SCHILY.devmajor") : 0,
     devminor: isDevice ? number("devminor", "SCHILY.devminor") : 0,
     xattrs: pending === undefined ? xattrsOf(globals) : xattrsOf(globals, pending.pax),
@@ -168,10 +150,8 @@ function readMember(
   return { entry, end };
 }
 
-function timeOf(record: Buffer | undefined, header: Buffer, offset: number): Time {
-  return record === undefined
-    ? { seconds: numberOf(header, "mtime", offset), nanoseconds: 0 }
-    : parseTime(record, offset);
+function timeOf(record: Buffer | undefined, header: Header): Time {
+  return record === undefined ? { seconds: header.number("mtime"), nanoseconds: 0 } : parseTime(record, header.offset);
 }
 
 function nothing(): Pending {

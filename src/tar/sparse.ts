@@ -1,5 +1,5 @@
 import type { TarExtent } from "./entry.ts";
-import { BLOCK, numeric } from "./header.ts";
+import { BLOCK, numeric, type Header } from "./header.ts";
 import { beyond, broken, type TarLimits } from "./limits.ts";
 import { parseNatural, type PaxRecords } from "./pax.ts";
 import type { Window } from "./window.ts";
@@ -15,28 +15,28 @@ export interface SparseMap {
 }
 
 /** Header field `S`, GNU's old format: 4 pieces in the header, 21 in each block that follows. `tar.h`, struct sparse. */
-export function readOldGnu(window: Window, header: Buffer, offset: number, size: number, limits: TarLimits): SparseMap {
+export function readOldGnu(window: Window, header: Header, size: number, limits: TarLimits): SparseMap {
   const map: number[] = [];
-  const realSize = numeric(header, 483, 12, "realsize", offset);
-  addPieces(map, header, 386, 4, offset);
-  let more = header[482] !== 0;
-  let at = offset + BLOCK;
+  const { offset } = header;
+  const realSize = numeric(header.buffer, header.at + 483, 12, "realsize", offset);
+  addPieces(map, header.buffer, header.at + 386, 4, offset);
+  let more = header.byte(482) !== 0;
+  let next = offset + BLOCK;
   while (more) {
-    if (at - offset > limits.header) throw beyond(`a sparse map is longer than ${limits.header} bytes`, offset);
-    const block = window.view(at, BLOCK);
-    if (block.length < BLOCK) throw broken("it ends inside a sparse map", at);
-    addPieces(map, block, 0, 21, at);
+    if (next - offset > limits.header) throw beyond(`a sparse map is longer than ${limits.header} bytes`, offset);
+    const block = window.view(next, BLOCK);
+    if (block.length < BLOCK) throw broken("it ends inside a sparse map", next);
+    addPieces(map, block, 0, 21, next);
     more = block[504] !== 0;
-    at += BLOCK;
+    next += BLOCK;
   }
-  return { map, realSize, data: at, end: at + size };
+  return { map, realSize, data: next, end: next + size };
 }
 
-function addPieces(map: number[], block: Buffer, from: number, count: number, offset: number): void {
-  for (let i = 0; i < count; i++) {
-    const at = from + i * 24;
-    if (block[at] === 0) return;
-    map.push(numeric(block, at, 12, "sparse offset", offset), numeric(block, at + 12, 12, "sparse length", offset));
+function addPieces(map: number[], buffer: Buffer, from: number, count: number, offset: number): void {
+  for (let at = from; at < from + count * 24; at += 24) {
+    if (buffer[at] === 0) return;
+    map.push(numeric(buffer, at, 12, "sparse offset", offset), numeric(buffer, at + 12, 12, "sparse length", offset));
   }
 }
 

@@ -12,7 +12,7 @@ const NEAR = 64 * 1024;
 export class Window {
   readonly #bytes: TarBytes;
   #start = 0;
-  #buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
   #reach = SMALLEST;
 
   constructor(bytes: TarBytes) {
@@ -23,11 +23,22 @@ export class Window {
     return this.#bytes.size;
   }
 
-  /** A view of the bytes from `offset` on, shorter than `length` only where the archive ends. Good until the next call. */
-  view(offset: number, length: number): Buffer {
+  /** Where `buffer` has the byte at `offset`. `length` bytes follow it, or fewer where the archive ends. */
+  seek(offset: number, length: number): number {
     const from = offset - this.#start;
-    if (from < 0 || from + length > this.#buffer.length) this.#slide(offset, length);
-    const at = offset - this.#start;
+    if (from >= 0 && from + length <= this.#buffer.length) return from;
+    this.#slide(offset, length);
+    return 0;
+  }
+
+  /** What `seek` speaks of. It is replaced by the next `seek`, never overwritten. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** The bytes from `offset` on, fewer than `length` only where the archive ends. They stay what they are. */
+  view(offset: number, length: number): Buffer {
+    const at = this.seek(offset, length);
     return this.#buffer.subarray(at, at + length);
   }
 
@@ -35,7 +46,8 @@ export class Window {
     const gap = offset - (this.#start + this.#buffer.length);
     this.#reach = Math.abs(gap) <= NEAR ? Math.min(this.#reach * 2, LARGEST) : SMALLEST;
     const wanted = Math.max(0, Math.min(Math.max(length, this.#reach), this.#bytes.size - offset));
-    const buffer = Buffer.allocUnsafe(wanted);
+    // Small buffers come from a pool that a view would keep alive whole.
+    const buffer = Buffer.allocUnsafeSlow(wanted);
     this.#buffer = buffer.subarray(0, this.#bytes.read(offset, buffer));
     this.#start = offset;
   }

@@ -12,7 +12,7 @@ import {
   type TreeBuilder,
 } from "./builder.ts";
 import type { Node } from "./file-tree.ts";
-import { attributesOf, nodeOf } from "./node.ts";
+import { checked, nodeOf } from "./node.ts";
 import { componentsOf } from "./path.ts";
 import { invalid, unsafe } from "./refuse.ts";
 
@@ -62,7 +62,7 @@ export function applyArchive(
   for (const entry of entries) {
     const components = within(entry.path);
     if (entry.type === "directory") {
-      setAttributes(directoryAt(tree, base, components, entry.path, blob), attributesOf(entry, blob), tree.layer);
+      setAttributes(directoryAt(tree, base, components, entry.path, blob), checked(entry, blob), tree.layer);
       continue;
     }
     const name = components.pop();

@@ -12,8 +12,8 @@ import {
   type MutableDirectory,
   type TreeBuilder,
 } from "./builder.ts";
-import { attributesOf, nodeOf } from "./node.ts";
-import { componentsOf } from "./path.ts";
+import { checked, nodeOf } from "./node.ts";
+import { componentsOf, isPlain } from "./path.ts";
 import { invalid, unsafe } from "./refuse.ts";
 import { resolveWithin } from "./resolve.ts";
 
@@ -34,17 +34,28 @@ const AUFS = ".wh..wh.";
  */
 export function applyLayer(tree: TreeBuilder, entries: Iterable<TarEntry>, blob: Digest): void {
   tree.layer++;
+  /** By what was written before the last slash, for as long as nothing has changed its meaning. */
   const parents = new Map<string, MutableDirectory>();
   for (const entry of entries) {
-    const components = componentsOf(entry.path, blob);
-    const name = components.pop();
-    if (name === undefined) {
-      if (entry.type === "directory") setAttributes(tree.root, attributesOf(entry, blob), tree.layer);
-      else throw unsafe(entry.path, "only a directory can be the root", blob);
-      continue;
+    const { path } = entry;
+    // Most members follow a sibling, and need no second look at what leads to them.
+    const slash = path.lastIndexOf("/");
+    const above = path.slice(0, Math.max(slash, 0));
+    let parent = parents.get(above);
+    let name: string | undefined = path.slice(slash + 1);
+    if (parent === undefined || !isPlain(name)) {
+      const components = componentsOf(path, blob);
+      name = components.pop();
+      if (name === undefined) {
+        if (entry.type !== "directory") throw unsafe(path, "only a directory can be the root", blob);
+        setAttributes(tree.root, checked(entry, blob), tree.layer);
+        continue;
+      }
+      if (components.some((component) => component.startsWith(AUFS))) continue;
+      parent = parentOf(tree, components, path, blob);
+      if (path.endsWith(name)) parents.set(above, parent);
     }
-    if (isMeta(components, name)) continue;
-    const parent = parentOf(tree, parents, components, entry.path, blob);
+    if (name.startsWith(AUFS) && name !== OPAQUE) continue;
     if (name === OPAQUE) {
       hideBelow(tree, parent);
       parents.clear();
@@ -57,20 +68,16 @@ export function applyLayer(tree: TreeBuilder, entries: Iterable<TarEntry>, blob:
   }
 }
 
-function isMeta(components: readonly string[], name: string): boolean {
-  return (name.startsWith(AUFS) && name !== OPAQUE) || components.some((component) => component.startsWith(AUFS));
-}
-
 /** Puts the entry at its name. True when names seen before may now lead elsewhere. */
 function place(tree: TreeBuilder, parent: MutableDirectory, name: string, entry: TarEntry, blob: Digest): boolean {
   const existing = parent.entries.get(name);
   if (entry.type === "directory") {
     if (isDirectory(existing)) {
-      setAttributes(existing, attributesOf(entry, blob), tree.layer);
+      setAttributes(existing, checked(entry, blob), tree.layer);
       touch(tree, parent, name);
       return false;
     }
-    put(tree, parent, name, createDirectory(attributesOf(entry, blob), tree.layer, tree.layer));
+    put(tree, parent, name, createDirectory(checked(entry, blob), tree.layer, tree.layer));
     return existing !== undefined;
   }
   if (entry.type === "hardlink") {
@@ -87,18 +94,8 @@ function place(tree: TreeBuilder, parent: MutableDirectory, name: string, entry:
   return existing !== undefined;
 }
 
-/** The directory a name lies in, made where it is missing. `parents` remembers those of this layer by what was written. */
-function parentOf(
-  tree: TreeBuilder,
-  parents: Map<string, MutableDirectory>,
-  components: readonly string[],
-  path: string,
-  blob: Digest,
-): MutableDirectory {
-  if (components.length === 0) return tree.root;
-  const key = components.join("/");
-  const known = parents.get(key);
-  if (known !== undefined) return known;
+/** The directory a name lies in, made where it is missing. */
+function parentOf(tree: TreeBuilder, components: readonly string[], path: string, blob: Digest): MutableDirectory {
   for (const component of components)
     if (component.startsWith(WHITEOUT)) throw invalid(path, "it lies in a directory named like a whiteout", blob);
   const found = resolveWithin(tree.root, components, {
@@ -110,8 +107,6 @@ function parentOf(
       return made;
     },
   });
-  if (found === undefined || !isDirectory(found.node))
-    throw unsafe(path, "it lies below something that is no directory", blob);
-  parents.set(key, found.node);
-  return found.node;
+  if (found !== undefined && isDirectory(found.node)) return found.node;
+  throw unsafe(path, "it lies below something that is no directory", blob);
 }

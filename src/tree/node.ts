@@ -11,20 +11,18 @@ const NO_EXTENTS: readonly Extent[] = [];
 
 /** The node of a tar member that is neither a directory nor a hard link. Its data stays where it is, in `blob`. */
 export function nodeOf(entry: TarEntry, blob: Digest): Node {
-  const attributes = attributesOf(entry, blob);
+  const { mode, uid, gid, mtime, xattrs } = checked(entry, blob);
   const { type } = entry;
   switch (type) {
     case "file":
-      return { kind: "file", ...attributes, size: entry.size, extents: extentsOf(entry.extents, blob) };
+      return { kind: type, mode, uid, gid, mtime, xattrs, size: entry.size, extents: extentsOf(entry.extents, blob) };
     case "symlink":
-      if (entry.linkname === "" || entry.linkname.includes("\0") || Buffer.byteLength(entry.linkname) > TARGET_BYTES)
-        throw invalid(entry.path, "its link target is empty, too long or contains a NUL byte", blob);
-      return { kind: "symlink", ...attributes, target: entry.linkname };
+      return { kind: type, mode, uid, gid, mtime, xattrs, target: targetOf(entry, blob) };
     case "char":
     case "block":
-      return { kind: type, ...attributes, major: entry.devmajor, minor: entry.devminor };
+      return { kind: type, mode, uid, gid, mtime, xattrs, major: entry.devmajor, minor: entry.devminor };
     case "fifo":
-      return { kind: "fifo", ...attributes };
+      return { kind: type, mode, uid, gid, mtime, xattrs };
     case "directory":
     case "hardlink":
       break;
@@ -32,18 +30,27 @@ export function nodeOf(entry: TarEntry, blob: Digest): Node {
   throw new TypeError(`a ${type} has no node of its own`);
 }
 
-/** @throws Failure INVALID_LAYER for attributes that Linux has no room for. */
-export function attributesOf(entry: TarEntry, blob: Digest): Attributes {
-  const { mode, uid, gid, mtime, xattrs } = entry;
+function targetOf(entry: TarEntry, blob: Digest): string {
+  const { linkname } = entry;
+  if (linkname !== "" && !linkname.includes("\0") && Buffer.byteLength(linkname) <= TARGET_BYTES) return linkname;
+  throw invalid(entry.path, "its link target is empty, too long or contains a NUL byte", blob);
+}
+
+/** The entry itself. @throws Failure INVALID_LAYER for attributes that Linux has no room for. */
+export function checked(entry: TarEntry, blob: Digest): Attributes {
+  const { uid, gid, xattrs } = entry;
   if (uid < 0 || uid >= 2 ** 32 - 1 || gid < 0 || gid >= 2 ** 32 - 1)
     throw invalid(entry.path, `its owner ${uid}:${gid} is no owner that Linux knows`, blob);
+  if (xattrs.size === 0) return entry;
   for (const [name, value] of xattrs)
     if (name === "" || name.length > XATTR_NAME_BYTES || name.includes("\0") || value.length > XATTR_BYTES)
       throw invalid(entry.path, "it has an extended attribute that is too big or has no proper name", blob);
-  return { mode, uid, gid, mtime, xattrs };
+  return entry;
 }
 
 function extentsOf(extents: readonly TarExtent[], blob: Digest): readonly Extent[] {
-  if (extents.length === 0) return NO_EXTENTS;
+  const [first] = extents;
+  if (first === undefined) return NO_EXTENTS;
+  if (extents.length === 1) return [{ at: first.at, blob, offset: first.offset, length: first.length }];
   return extents.map(({ at, offset, length }) => ({ at, blob, offset, length }));
 }

@@ -26,3 +26,8 @@ export function componentsOf(path: string, where: string): string[] {
   if (length > DEPTH) throw unsafe(path, `it is deeper than ${DEPTH} directories`, where);
   return components;
 }
+
+/** Whether a name without slashes is one that `componentsOf` would return as it is. It may say no too often. */
+export function isPlain(name: string): boolean {
+  return name !== "" && name.length <= NAME_BYTES / 3 && name !== "." && name !== ".." && !name.includes("\0");
+}
