@@ -10,4 +10,5 @@ export {
   supportsFilesystem,
   type Capability,
 } from "./machine.ts";
+export { getXattrs, makeNode, setTimes, setXattr } from "./nodes.ts";
 export { probeErofs, type ErofsSample } from "./probe.ts";
