@@ -20,7 +20,13 @@ const XATTR_LIMIT = 65536;
  *
  * @throws Failure MKNOD_FAILED
  */
-export function makeNode(path: string, kind: keyof typeof TYPES, mode: number, major = 0, minor = 0): void {
+export function makeNode(
+  path: string,
+  kind: keyof typeof TYPES,
+  mode: number,
+  device: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 },
+): void {
+  const { major, minor } = device;
   // glibc's dev_t: 32 bits of each number, interleaved.
   const number =
     (BigInt(major & 0xfffff000) << 32n) |
