@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { Failure } from "#base";
+import { Failure, bytesOf } from "#base";
 import type { Kernel, MountEntry, MountFlags } from "./kernel.ts";
 
 const WORDS = { readOnly: "ro", noSuid: "nosuid", noDev: "nodev", noExec: "noexec" } as const;
@@ -48,9 +48,9 @@ export function fakeKernel(options?: { readonly erofs?: boolean }): Kernel {
       const what = `${source} cannot be bound at ${target}`;
       if (isDirectory(source, what) !== isDirectory(target, what)) throw refused(what, "not a directory (ENOTDIR)");
       const from = covering(source);
-      const changed = new Set(Object.entries(WORDS).flatMap(([flag, word]) => (flag in flags ? [word] : [])));
+      const cleared = new Set(wordsOf(flags, false));
       const kept = (from?.options ?? []).filter(
-        (option) => (from?.type === "erofs" && option === "ro") || !changed.has(option as "ro"),
+        (option) => (from?.type === "erofs" && option === "ro") || !cleared.has(option),
       );
       const inside = from === undefined ? resolve(source) : resolve(source).slice(from.target.length);
       add(target, {
@@ -78,12 +78,12 @@ export function fakeKernel(options?: { readonly erofs?: boolean }): Kernel {
   };
 }
 
-function wordsOf(flags: MountFlags): readonly string[] {
-  return Object.entries(WORDS).flatMap(([flag, word]) => (flags[flag as keyof MountFlags] === true ? [word] : []));
+function wordsOf(flags: MountFlags, value = true): readonly string[] {
+  return Object.entries(WORDS).flatMap(([flag, word]) => (flags[flag as keyof MountFlags] === value ? [word] : []));
 }
 
 function isDirectory(path: string, what: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statSync(bytesOf(path), { throwIfNoEntry: false });
   if (stat === undefined)
     throw new Failure("NOT_FOUND", "MOUNT_FAILED", `${what}: no such file or directory (ENOENT): ${path}`);
   return stat.isDirectory();

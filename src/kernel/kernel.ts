@@ -1,8 +1,14 @@
-/** The only way to the operating system's mounts. Every implementation, the fake included, passes `kernel.contract.ts`. */
+/**
+ * The only way to the operating system's mounts. What cannot be mounted or unmounted is a Failure MOUNT_FAILED or UNMOUNT_FAILED that
+ * names the paths and the kernel's reason, and leaves nothing behind. Every implementation, the fake included, passes `kernel.contract.ts`.
+ */
 export interface Kernel {
   /** Mounts an EROFS image file whose data lies in `devices` (files, in the order of its device table) at the directory `target`. */
   mountErofs(mount: ErofsMount, target: string): void;
-  /** Binds the directory or file `source` (its own mount only, not what is mounted below it) at `target`, which exists and is of the same kind. */
+  /**
+   * Binds the directory or file `source` (its own mount only, not what is mounted below it) at `target`, which exists and is of the
+   * same kind. A flag that is true is set, one that is false is cleared, one left out is as at the source.
+   */
   bind(source: string, target: string, flags: MountFlags): void;
   mountTmpfs(target: string, options: { readonly sizeBytes?: number; readonly mode?: number }, flags: MountFlags): void;
   /** Unmounts what is on top at `target`, lazily (MNT_DETACH), since a container may still hold it. Not mounted is a success. */
