@@ -27,3 +27,8 @@ export {
 } from "./grpc-proxy.ts";
 export { answers, checkSocketPath, listenOnSocket } from "./unix-socket.ts";
 export { encodeOpenApiV2, type OpenApiV2Document, type OpenApiV2Schema } from "./openapi-v2.ts";
+export { Counter, Gauge, Histogram, Registry } from "./metrics.ts";
+export { SpdyConnection, type SpdyOptions } from "./spdy.ts";
+export type { SpdyHeaders } from "./spdy-headers.ts";
+export type { SpdyStream } from "./spdy-stream.ts";
+export { acceptWebSocket, asksForWebSocket, chooseSubprotocol, type WebSocketChannel } from "./websocket.ts";
