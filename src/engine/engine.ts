@@ -1,5 +1,5 @@
 import type { CallOptions } from "#base";
-import type { Credentials, Digest, Manifest, Platform } from "#oci";
+import type { Credentials, Digest, Manifest, Platform, Source } from "#oci";
 
 /** What every door calls. Errors are Failures whose messages name the reference, the digest and the host. */
 export interface Engine extends AsyncDisposable {
@@ -42,6 +42,8 @@ export interface PullRequest {
   /** Tried in order; empty or absent means what the host's own credential files say, then anonymous. */
   readonly credentials?: readonly Credentials[];
   readonly platform?: Platform;
+  /** Asked for each blob before the registry is: another store on this machine, such as containerd's. */
+  readonly preferred?: Source;
 }
 
 export interface Classified {

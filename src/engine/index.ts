@@ -1,2 +1,3 @@
 /** engine: what every door calls: pull, publish, unpublish, prune. */
 export type * from "./engine.ts";
+export { createEngine, type EngineOptions } from "./create-engine.ts";

@@ -38,8 +38,7 @@ export async function collect(layout: Layout, records: Records, signal?: AbortSi
     signal?.throwIfAborted();
     records.transaction(() => {
       const needed = neededSnapshots(records);
-      for (const { name, hex } of batch)
-        if (!needed.has(hex)) remove(join(layout.snapshots, name), `sha256:${hex}`);
+      for (const { name, hex } of batch) if (!needed.has(hex)) remove(join(layout.snapshots, name), `sha256:${hex}`);
     });
   }
 

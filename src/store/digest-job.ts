@@ -8,7 +8,11 @@ export interface DigestJob {
   readonly size: number;
   readonly algorithm: Algorithm;
   /** Where the plain bytes of a compressed file go; made by the worker, flushed when it is done. */
-  readonly inflate?: { readonly compression: Exclude<Compression, "none">; readonly to: string; readonly limit: number };
+  readonly inflate?: {
+    readonly compression: Exclude<Compression, "none">;
+    readonly to: string;
+    readonly limit: number;
+  };
 }
 
 export interface DigestResult {
@@ -29,8 +33,7 @@ export type ToWorker =
 
 /** From the worker: exactly one for each job. */
 export type FromWorker =
-  | { readonly id: number; readonly result: DigestResult }
-  | { readonly id: number; readonly error: WorkerError };
+  { readonly id: number; readonly result: DigestResult } | { readonly id: number; readonly error: WorkerError };
 
 /** A Failure or system error in the shape that survives a message. */
 export interface WorkerError {

@@ -79,7 +79,8 @@ async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
   const { compression, to, limit } = job.inflate as NonNullable<DigestJob["inflate"]>;
   const hash = createHash(job.algorithm);
   const frames = compression === "zstd" ? new ZstdFrames() : undefined;
-  const stream = compression === "gzip" ? createGunzip({ chunkSize: CHUNK }) : createZstdDecompress({ chunkSize: CHUNK });
+  const stream =
+    compression === "gzip" ? createGunzip({ chunkSize: CHUNK }) : createZstdDecompress({ chunkSize: CHUNK });
   const plain = new PlainFile(to, limit);
   const emptied = plain.fill(stream).then(
     () => undefined,

@@ -6,7 +6,12 @@ export function diskFailure(error: unknown, what: string): unknown {
   if (error instanceof Failure || errno === undefined) return error;
   const options = { cause: error };
   if (errno === "ENOSPC" || errno === "EDQUOT")
-    return new Failure("RESOURCE_EXHAUSTED", "NO_SPACE", `${what}: the disk is full; free some space or prune`, options);
+    return new Failure(
+      "RESOURCE_EXHAUSTED",
+      "NO_SPACE",
+      `${what}: the disk is full; free some space or prune`,
+      options,
+    );
   if (errno === "EROFS" || errno === "EACCES" || errno === "EPERM")
     return new Failure(
       "FAILED_PRECONDITION",

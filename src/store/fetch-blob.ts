@@ -81,7 +81,10 @@ export async function fetchBlob(options: FetchOptions): Promise<StoredBlob> {
 }
 
 /** Makes the plain tar of a blob that is stored as it came. */
-export async function inflateStored(options: Omit<FetchOptions, "source" | "slots">, path: string): Promise<StoredBlob> {
+export async function inflateStored(
+  options: Omit<FetchOptions, "source" | "slots">,
+  path: string,
+): Promise<StoredBlob> {
   const head = await readHead(path, HEAD);
   const form = await formOf(head, options.want);
   const running = await startDigest(options, path, form);

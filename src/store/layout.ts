@@ -30,7 +30,8 @@ export function openLayout(dataDir: string): Layout {
     records: join(root, "records.db"),
   };
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  for (const path of [layout.blobs, layout.ingests, layout.snapshots, layout.holders]) mkdirSync(path, { recursive: true });
+  for (const path of [layout.blobs, layout.ingests, layout.snapshots, layout.holders])
+    mkdirSync(path, { recursive: true });
   return layout;
 }
 

@@ -185,8 +185,7 @@ export class Records implements Disposable {
 
   form(blob: Digest, form: Form): Digest | undefined {
     return this.#get("SELECT stored FROM forms WHERE blob = ? AND form = ?", blob, form)?.["stored"] as
-      | Digest
-      | undefined;
+      Digest | undefined;
   }
 
   /** Every stored digest that stands for this blob under another name. */
@@ -321,5 +320,7 @@ function volumeOf(row: Row): VolumeRecord {
 }
 
 function unusable(path: string, why: string, cause?: unknown): Failure {
-  return new Failure("FAILED_PRECONDITION", "RECORDS_UNUSABLE", `the records ${path} cannot be used: ${why}`, { cause });
+  return new Failure("FAILED_PRECONDITION", "RECORDS_UNUSABLE", `the records ${path} cannot be used: ${why}`, {
+    cause,
+  });
 }

@@ -1,0 +1,153 @@
+import { Failure, type CallOptions, type Log, type Progress } from "#base";
+import { isImage, planParts, type Part } from "#artifact";
+import { formatReference, parseReference, type Descriptor, type Platform, type Reference, type Source } from "#oci";
+import type { Registry } from "#registry";
+import { placeParts, type Snapshots } from "#snapshot";
+import { SharedCalls, Slots, type ManifestRecord, type Store, type StoredPart, type Want } from "#store";
+import { looksLikeTar } from "#tar";
+import type { Classified, PullRequest, StoredObject } from "./engine.ts";
+import { objectOf } from "./objects.ts";
+import { prefer } from "./prefer.ts";
+import { classify, fetchConfig, resolveManifest, type Resolved } from "./resolve.ts";
+
+/** Blobs of one object that are under way at once. Their connections are bounded by the store. */
+const BLOBS = 12;
+
+export interface PullerOptions {
+  readonly store: Store;
+  readonly snapshots: Snapshots;
+  readonly registry: Registry;
+  readonly platform: Platform;
+  readonly log: Log;
+  readonly closing: AbortSignal;
+}
+
+/** Gets objects from registries into the store. */
+export class Puller {
+  readonly #options: PullerOptions;
+  readonly #pulls = new SharedCalls<StoredObject, Progress>();
+
+  constructor(options: PullerOptions) {
+    this.#options = options;
+  }
+
+  async classify(request: PullRequest, call?: CallOptions): Promise<Classified> {
+    const { reference, source } = this.#begin(request);
+    return await classify(await this.#resolve(reference, source, request, call), source, call);
+  }
+
+  async pull(request: PullRequest, call?: CallOptions): Promise<StoredObject> {
+    const { reference, source } = this.#begin(request);
+    // Credentials are part of the key: what one caller may have says nothing of another.
+    const key = JSON.stringify([formatReference(reference), request.platform, request.credentials ?? []]);
+    return await this.#pulls.run(key, (report) => this.#pull(reference, source, request, report), call).result;
+  }
+
+  async settled(): Promise<void> {
+    await this.#pulls.settled();
+  }
+
+  #begin(request: PullRequest): { readonly reference: Reference; readonly source: Source } {
+    const reference = parseReference(request.reference);
+    return { reference, source: this.#options.registry.source(reference, request.credentials) };
+  }
+
+  async #resolve(reference: Reference, source: Source, request: PullRequest, call?: CallOptions): Promise<Resolved> {
+    return await resolveManifest(reference, source, request.platform ?? this.#options.platform, call);
+  }
+
+  async #pull(
+    reference: Reference,
+    source: Source,
+    request: PullRequest,
+    report: (progress: Progress) => void,
+  ): Promise<StoredObject> {
+    const { store, snapshots, closing, log } = this.#options;
+    const call = { signal: closing, onProgress: report };
+    snapshots.warm();
+    const resolved = await this.#resolve(reference, source, request, { signal: closing });
+    const { descriptor, manifest } = resolved;
+    const name = formatReference(reference);
+    const from = prefer(request.preferred, source);
+
+    // Said before anything is looked for: from here on nobody collects what this object needs.
+    using _lease = store.lease([descriptor.digest, ...manifest.layers.map(({ digest }) => digest)]);
+    const known = store.records.manifest(descriptor.digest);
+    const config = known?.config ?? (await fetchConfig(manifest, from, { signal: closing }));
+    const { format, parts } = planParts(manifest, config);
+    const stored = await this.#fetchParts(parts, from, call);
+    await snapshots.make(descriptor.digest, placeParts(parts, stored));
+    await store.flushNames();
+
+    const now = Date.now();
+    const blobs = new Map([manifest.config, ...manifest.layers].map(({ digest, size }) => [digest, size]));
+    const record: ManifestRecord = {
+      digest: descriptor.digest,
+      mediaType: manifest.mediaType,
+      bytes: resolved.bytes,
+      config,
+      packaging: format.name,
+      isImage: isImage(manifest),
+      size: resolved.bytes.length + [...blobs.values()].reduce((sum, size) => sum + size, 0),
+      parts: stored,
+      pulledAt: known?.pulledAt ?? now,
+      usedAt: now,
+    };
+    store.records.transaction(() => {
+      store.records.putManifest(record);
+      store.records.putReference({
+        name,
+        manifest: descriptor.digest,
+        resolved: resolved.resolved,
+        repository: `${reference.registry}/${reference.repository}`,
+      });
+    });
+    log.info({ reference: name, digest: descriptor.digest, packaging: format.name }, "pulled");
+    return objectOf(record, store.records.referencesOf(descriptor.digest));
+  }
+
+  async #fetchParts(parts: readonly Part[], source: Source, call: CallOptions): Promise<readonly StoredPart[]> {
+    const slots = new Slots(BLOBS);
+    const stop = new AbortController();
+    const signal = call.signal === undefined ? stop.signal : AbortSignal.any([call.signal, stop.signal]);
+    const fetches = parts.map(async (part) => {
+      const release = await slots.take(signal);
+      try {
+        return await this.#fetchPart(part, source, { ...call, signal });
+      } catch (error) {
+        stop.abort(error);
+        throw error;
+      } finally {
+        release();
+      }
+    });
+    try {
+      return await Promise.all(fetches);
+    } finally {
+      await Promise.allSettled(fetches);
+    }
+  }
+
+  async #fetchPart(part: Part, source: Source, call: CallOptions): Promise<StoredPart> {
+    const { blob } = part;
+    const found = await this.#options.store.fetch(withoutName(blob), wantOf(part), source, call);
+    if (part.kind === "layer" && part.diffId !== undefined && part.diffId !== found.stored)
+      throw new Failure(
+        "DATA_LOSS",
+        "DIFFID_MISMATCH",
+        `the layer ${blob.digest} is ${found.stored} when it is plain, but the config says ${part.diffId}; push it again`,
+      );
+    return { blob: blob.digest, stored: found.stored, size: found.size, isTar: found.isTar };
+  }
+}
+
+function wantOf(part: Part): Want {
+  if (part.kind === "file") return { as: "file" };
+  if (part.kind === "sniff") return { as: "either", isTar: looksLikeTar };
+  return { as: "tar" };
+}
+
+/** Sources know blobs by digest and size; Ollama's `name` would only confuse them. */
+function withoutName({ name: _, ...blob }: Descriptor): Descriptor {
+  return blob;
+}

@@ -1,0 +1,98 @@
+import { mkdirSync, renameSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { Failure, errnoOf, messageOf, type CallOptions, type Log } from "#base";
+import { formatReference, isDigest, parseReference, type Digest } from "#oci";
+import { usageOf, type Collected, type ManifestRecord, type Store } from "#store";
+import type { FsckFinding, PruneRequest } from "./engine.ts";
+import { findRecord, missing } from "./objects.ts";
+
+/** Forgets a reference, or an object with all of them, and frees what nothing else needs. @throws Failure NOT_FOUND, IN_USE */
+export async function remove(store: Store, name: string): Promise<void> {
+  const { records } = store;
+  const removed = records.transaction(() => {
+    const record = findRecord(store, name);
+    if (record === undefined) throw missing(name);
+    const reference = isDigest(name) ? undefined : parseReference(name);
+    if (reference !== undefined && reference.digest === undefined && records.referencesOf(record.digest).length > 1) {
+      records.deleteReference(formatReference(reference));
+      return undefined;
+    }
+    const [volume] = records.volumesOfManifest(record.digest);
+    if (volume !== undefined)
+      throw new Failure(
+        "FAILED_PRECONDITION",
+        "IN_USE",
+        `${name} is mounted at ${volume.target} for ${volume.owner}; unmount it first`,
+      );
+    records.deleteManifest(record.digest);
+    return record;
+  });
+  if (removed !== undefined) await store.collect();
+}
+
+/**
+ * Deletes what no reference and no volume needs; with `downTo`, then also objects that no volume uses, the least recently used
+ * first, until the store is that small.
+ */
+export async function prune(store: Store, request: PruneRequest = {}, call?: CallOptions): Promise<Collected> {
+  const { records } = store;
+  for (const { digest } of records.manifests()) dropIf(store, digest, () => records.referencesOf(digest).length === 0);
+  let { freed, removed } = await store.collect(call);
+  if (request.downTo === undefined) return { freed, removed };
+  const oldest = records.manifests().toSorted((a, b) => a.usedAt - b.usedAt);
+  for (const { digest, usedAt } of oldest) {
+    if ((await usageOf(store.layout.root)).bytes <= request.downTo) break;
+    // Whoever has used it meanwhile keeps it.
+    if (!dropIf(store, digest, (now) => now.usedAt === usedAt)) continue;
+    const more = await store.collect(call);
+    freed += more.freed;
+    removed = [...removed, ...more.removed];
+  }
+  return { freed, removed };
+}
+
+/**
+ * Reads every blob and compares it with its digest. What is wrong is moved aside, so that the next pull of what needs it fetches it
+ * again; a mount that shows it goes on showing it.
+ */
+export async function fsck(store: Store, log: Log, call?: CallOptions): Promise<readonly FsckFinding[]> {
+  const findings: FsckFinding[] = [];
+  const present = new Set<string>();
+  for (const hex of await readdir(store.layout.blobs)) {
+    const digest = `sha256:${hex}` as Digest;
+    const path = store.path(digest);
+    try {
+      const found = await store.digestOnDisk(digest, call);
+      if (found === digest) {
+        present.add(digest);
+        continue;
+      }
+      const aside = join(store.layout.quarantine, hex);
+      mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
+      renameSync(path, aside);
+      log.warn({ digest, found, path: aside }, "a blob has changed on disk and was moved aside");
+      findings.push({ digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside` });
+    } catch (error) {
+      call?.signal?.throwIfAborted();
+      if (errnoOf(error) === "ENOENT") continue;
+      findings.push({ digest, path, problem: `it cannot be read: ${messageOf(error)}` });
+    }
+  }
+  for (const { digest, parts } of store.records.manifests())
+    for (const { stored } of parts)
+      if (!present.has(stored) && !findings.some((finding) => finding.digest === stored))
+        findings.push({ digest: stored, path: store.path(stored), problem: `it is missing, and ${digest} needs it` });
+  return findings;
+}
+
+/** Deletes the record of an object that no volume uses and of which `condition` is true. */
+function dropIf(store: Store, digest: Digest, condition: (record: ManifestRecord) => boolean): boolean {
+  const { records } = store;
+  return records.transaction(() => {
+    const record = records.manifest(digest);
+    if (record === undefined || records.volumesOfManifest(digest).length > 0 || !condition(record)) return false;
+    records.deleteManifest(digest);
+    return true;
+  });
+}
