@@ -2,9 +2,6 @@ import type { Credentials } from "#oci";
 import type { Challenge } from "./challenge.ts";
 import { basic, fetchToken, type Send, type Token } from "./token.ts";
 
-/** A token this close to its end is not used any more. Milliseconds. */
-const MARGIN = 5_000;
-
 export interface AuthorizerOptions {
   /** Tried in order; after them, nobody. */
   readonly candidates: () => Promise<readonly Credentials[]>;
@@ -48,7 +45,7 @@ export class Authorizer {
   }
 
   get #isStale(): boolean {
-    return this.#token !== undefined && this.#token.expiresAt - Date.now() < MARGIN;
+    return this.#token !== undefined && Date.now() >= this.#token.staleAt;
   }
 
   /** The Authorization header for the next request; undefined before the first challenge, and for nobody. */

@@ -98,9 +98,13 @@ export class HttpDestination implements Destination {
   ): Promise<void> {
     const url = new URL(location);
     url.searchParams.set("digest", blob.digest);
-    const body = blob.size === 0 ? () => new Uint8Array() : () => counted(bytes(), blob, call);
+    const outgoing = new Outgoing(blob, call);
+    const body = blob.size === 0 ? () => new Uint8Array() : () => outgoing.counted(bytes());
     const headers = { "content-type": "application/octet-stream", "content-length": String(blob.size) };
-    const answer = await client.once({ method: "PUT", path: url, headers, body, signal: call?.signal });
+    const request = { method: "PUT", path: url, headers, body, signal: call?.signal } as const;
+    const answer = await client.once(request).catch((error: unknown) => {
+      throw outgoing.error ?? error;
+    });
     if (answer.response.statusCode !== 201 && answer.response.statusCode !== 204)
       throw await refused("PUT", answer, client);
     await answer.response.body.dump();
@@ -136,17 +140,31 @@ export class HttpDestination implements Destination {
   }
 }
 
-async function* counted(
-  bytes: AsyncIterable<Uint8Array>,
-  blob: Descriptor,
-  call: CallOptions | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let sent = 0;
-  for await (const chunk of bytes) {
-    sent += chunk.byteLength;
-    yield chunk;
-    call?.onProgress?.({ digest: blob.digest, received: sent, total: blob.size });
+/** The bytes of the caller on their way out, and what went wrong with them: a file that cannot be read is no fault of the network. */
+class Outgoing {
+  error: unknown;
+  readonly #blob: Descriptor;
+  readonly #call: CallOptions | undefined;
+
+  constructor(blob: Descriptor, call: CallOptions | undefined) {
+    this.#blob = blob;
+    this.#call = call;
   }
-  if (sent !== blob.size)
-    throw new Failure("INTERNAL", "SIZE_MISMATCH", `${blob.digest} was to have ${blob.size} bytes; ${sent} came`);
+
+  async *counted(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    const { digest, size } = this.#blob;
+    let sent = 0;
+    try {
+      for await (const chunk of bytes) {
+        sent += chunk.byteLength;
+        yield chunk;
+        this.#call?.onProgress?.({ digest, received: sent, total: size });
+      }
+      if (sent !== size)
+        throw new Failure("INTERNAL", "SIZE_MISMATCH", `${digest} was to have ${size} bytes; ${sent} came`);
+    } catch (error) {
+      this.error = error;
+      throw error;
+    }
+  }
 }

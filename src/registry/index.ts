@@ -1,5 +1,10 @@
 /** registry: Source and Destination over the distribution API: endpoints, credentials, patience. */
-export { noCredentials, type CredentialStore } from "./credential-store.ts";
+export {
+  credentialFiles,
+  noCredentials,
+  type CredentialFilesOptions,
+  type CredentialStore,
+} from "./credential-store.ts";
 export type { HostsConfig } from "./hosts.ts";
 export type { DestinationOptions } from "./http-destination.ts";
 export type { Patience } from "./patience.ts";

@@ -6,8 +6,8 @@ import type { WireRequest, WireResponse } from "./transport.ts";
 
 export interface Token {
   readonly value: string;
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number;
+  /** Shortly before it runs out. Milliseconds since the epoch. */
+  readonly staleAt: number;
 }
 
 export type Send = (request: WireRequest) => Promise<WireResponse>;
@@ -111,7 +111,7 @@ function readToken(text: string, url: URL): Token {
   const value = [answer.token, answer.access_token].find((token) => typeof token === "string" && token !== "");
   if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) throw unusable(url, "it holds no token");
   const seconds = typeof answer.expires_in === "number" && answer.expires_in > 0 ? answer.expires_in : LIFETIME;
-  return { value, expiresAt: Date.now() + seconds * 1000 };
+  return { value, staleAt: Date.now() + seconds * 900 };
 }
 
 function unusable(url: URL, why: string): Failure {
