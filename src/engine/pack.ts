@@ -93,7 +93,10 @@ async function* hashed(bytes: AsyncIterable<Uint8Array>, hash: Hash): AsyncGener
 }
 
 async function* compressed(bytes: AsyncIterable<Uint8Array>, compression: PackCompression): AsyncGenerator<Uint8Array> {
-  if (compression === "none") return yield* bytes;
+  if (compression === "none") {
+    yield* bytes;
+    return;
+  }
   const params = { [constants.ZSTD_c_checksumFlag]: 1 };
   const stream =
     compression === "gzip" ? createGzip({ chunkSize: CHUNK }) : createZstdCompress({ chunkSize: CHUNK, params });
@@ -177,5 +180,9 @@ const PLAIN = {
 } as const;
 
 async function statAndClose(file: Awaited<ReturnType<typeof open>>) {
-  return await file.stat().finally(() => file.close());
+  try {
+    return await file.stat();
+  } finally {
+    await file.close();
+  }
 }

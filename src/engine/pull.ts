@@ -142,12 +142,14 @@ export class Puller {
 }
 
 function wantOf(part: Part): Want {
-  if (part.kind === "file") return { as: "file" };
+  // A file that was compressed is stored as it is plain, as tars are.
+  if (part.kind === "file") return { as: part.inflate === true ? "tar" : "file" };
   if (part.kind === "sniff") return { as: "either", isTar: looksLikeTar };
   return { as: "tar" };
 }
 
 /** Sources know blobs by digest and size; Ollama's `name` would only confuse them. */
-function withoutName({ name: _, ...blob }: Descriptor): Descriptor {
-  return blob;
+function withoutName(blob: Descriptor): Descriptor {
+  const { name, ...rest } = blob;
+  return name === undefined ? blob : rest;
 }

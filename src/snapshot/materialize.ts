@@ -58,16 +58,17 @@ function make(path: string, node: Exclude<Node, { kind: "directory" }>, blobs: s
       return !linkWhole(path, node, blobs) && copy(path, node, blobs);
     case "symlink":
       symlinkSync(bytesOf(node.target), bytesOf(path));
-      return true;
+      break;
     case "char":
     case "block":
       makeNode(path, node.kind, 0o600, node);
-      return true;
+      break;
     case "fifo":
     case "socket":
       makeNode(path, node.kind, 0o600);
-      return true;
+      break;
   }
+  return true;
 }
 
 /** Gives the file the inode of its blob, if it is all of it and nothing else uses that inode with other attributes. */

@@ -37,7 +37,8 @@ function place(part: Part, { stored, size, isTar }: StoredPart): PlacedPart {
         ...(part.attributes === undefined ? {} : { attributes: part.attributes }),
       };
     case "sniff":
-      if (!isTar) return { kind: "file", ...blob, path: part.path };
-      return { kind: "archive", ...blob, ...(part.strip === undefined ? {} : { strip: part.strip }) };
+      break;
   }
+  if (!isTar) return { kind: "file", ...blob, path: part.path };
+  return { kind: "archive", ...blob, ...(part.strip === undefined ? {} : { strip: part.strip }) };
 }

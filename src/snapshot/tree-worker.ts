@@ -23,18 +23,11 @@ parentPort?.on("message", ({ id, job }: { readonly id: number; readonly job: Tre
 
 function answer(job: TreeJob): TreeAnswer {
   const tree = buildTree(job.parts, job.blobs);
-  switch (job.kind) {
-    case "encode":
-      encode(tree, job);
-      return {};
-    case "materialize":
-      materialize(tree, job.blobs, job.to);
-      return {};
-    case "list":
-      return { rows: [...walk(tree)].map(([path, node]) => rowOf(path, node)) };
-    case "lookup":
-      return { path: lookup(tree, job.path).path.join("/") };
-  }
+  if (job.kind === "list") return { rows: [...walk(tree)].map(([path, node]) => rowOf(path, node)) };
+  if (job.kind === "lookup") return { path: lookup(tree, job.path).path.join("/") };
+  if (job.kind === "encode") encode(tree, job);
+  else materialize(tree, job.blobs, job.to);
+  return {};
 }
 
 function encode(tree: FileTree, job: Extract<TreeJob, { kind: "encode" }>): void {

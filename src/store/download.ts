@@ -179,9 +179,7 @@ class BatchWriter {
     const gaps = this.#ingest.missing.flatMap((gap) => overlap(gap, range));
     for (const gap of gaps) {
       const whole = gap.start === range.start && gap.end === range.end;
-      const bytes = whole
-        ? batch
-        : [Buffer.concat(batch as Uint8Array[]).subarray(gap.start - range.start, gap.end - range.start)];
+      const bytes = whole ? batch : [Buffer.concat(batch).subarray(gap.start - range.start, gap.end - range.start)];
       await this.#ingest.write(gap.start, bytes);
     }
     this.#written(range.end - range.start);

@@ -110,7 +110,11 @@ export class Store implements AsyncDisposable {
   async flushNames(): Promise<void> {
     for (const path of [this.layout.blobs, this.layout.snapshots]) {
       const directory = await open(path, "r");
-      await directory.sync().finally(() => directory.close());
+      try {
+        await directory.sync();
+      } finally {
+        await directory.close();
+      }
     }
   }
 
