@@ -108,14 +108,246 @@ test("ORAS: files by title whatever their type, directories unpacked where they 
     "org.opencontainers.image.title": "data/set",
     "io.deis.oras.content.unpack": "true",
   });
-  const of = manifest(MEDIA.empty, [titled("a.txt"), titled("./sub//b.tar.gz", `${TAR}+gzip`), directory]);
-  assert.deepEqual(plan(of), { name: "oras", parts: ["file a.txt", "file sub/b.tar.gz", "archive data/set→data/set"] });
+  const layers = [titled("a.txt"), titled("./sub//b.tar.gz", `${TAR}+gzip`), directory];
+  const parts = ["file a.txt", "file sub/b.tar.gz", "archive data/set→data/set"];
+  assert.deepEqual(plan(manifest(MEDIA.empty, layers, "application/vnd.unknown.artifact.v1")), { name: "oras", parts });
+  assert.deepEqual(plan(manifest("application/vnd.unknown.config.v1+json", layers)), { name: "oras", parts });
 });
 
-test("blobs without a name: unpacked if they are tars, else named by their digest", () => {
-  const layer = blob("application/octet-stream");
-  assert.deepEqual(plan(manifest(MEDIA.empty, [layer])).parts, [`sniff sha256-${hexOf(layer.digest)}`]);
-  assert.deepEqual(plan(manifest(MEDIA.empty, [])).parts, []);
+test("blobs without a name (AIKit's, signatures, attestations): unpacked if they are tars, else named by their digest", () => {
+  const layers = [blob("application/octet-stream"), blob(`${TAR}+zstd`)];
+  const parts = layers.map(({ digest }) => `sniff sha256-${hexOf(digest)}`);
+  assert.deepEqual(plan(manifest(MEDIA.empty, layers, "application/vnd.unknown.artifact.v1")), {
+    name: "generic",
+    parts,
+  });
+  const signature = blob("application/vnd.dev.cosign.simplesigning.v1+json");
+  assert.deepEqual(plan(manifest(MEDIA.imageConfig, [signature])).parts, [`sniff sha256-${hexOf(signature.digest)}`]);
+});
+
+test("no layers, or image-spec's empty one, are an empty directory", () => {
+  assert.deepEqual(plan(manifest(MEDIA.empty, [])), { name: "generic", parts: [] });
+  assert.deepEqual(plan(manifest(MEDIA.empty, [blob(MEDIA.empty)])), { name: "generic", parts: [] });
+});
+
+const MODELPACK = "application/vnd.cncf.model.config.v1+json";
+const filepath = (path: string): Record<string, string> => ({ "org.cncf.model.filepath": path });
+
+test("ModelPack and CNAI: raw files with their attributes, tars by their first bytes", () => {
+  const metadata = { name: "x", mode: 0o640, uid: 7, gid: 8, size: 1, mtime: "1970-01-01T00:00:01.5Z", typeflag: 0 };
+  const annotations = { ...filepath("a/w.safetensors"), "org.cncf.model.file.metadata+json": JSON.stringify(metadata) };
+  const raw = blob("application/vnd.cncf.model.weight.v1.raw", annotations);
+  const { format, parts } = planParts(manifest(MODELPACK, [raw]), NONE);
+  assert.equal(format.name, "modelpack");
+  assert.deepEqual(parts, [
+    { kind: "file", blob: raw, path: "a/w.safetensors", attributes: { mode: 0o640, uid: 7, gid: 8, mtime: 1.5 } },
+  ]);
+  const layers = [
+    blob("application/vnd.cncf.model.weight.config.v1.tar+gzip", filepath("config")),
+    blob("application/vnd.cncf.model.doc.v1.tar+zstd", filepath("docs")),
+    blob("application/vnd.cncf.model.weight.v1.gguf", filepath("m.gguf")),
+    blob("application/vnd.kitops.modelkit.config.v1+json"),
+  ];
+  assert.deepEqual(plan(manifest(MODELPACK, layers)).parts, [
+    "sniff config",
+    "sniff docs",
+    "file m.gguf",
+    "file Kitfile",
+  ]);
+  const old = blob("application/vnd.cnai.model.weight.v1.raw", { "org.cnai.model.filepath": "m.bin" });
+  assert.deepEqual(plan(manifest("application/vnd.cnai.model.config.v1+json", [old])), {
+    name: "modelpack",
+    parts: ["file m.bin"],
+  });
+  assert.equal(plan(manifest(MEDIA.empty, [raw])).name, "modelpack", "known without its config and artifact type");
+  assert.equal(plan(manifest(MEDIA.empty, [], "application/vnd.cncf.model.manifest.v1+json")).name, "modelpack");
+});
+
+test("ModelPack: the path annotation comes before the title, and metadata that makes no sense is passed over", () => {
+  const annotations = { ...filepath("real"), "org.opencontainers.image.title": "title" };
+  const raw = (metadata: string): Descriptor =>
+    blob("application/vnd.cncf.model.weight.v1.raw", { ...annotations, "org.cncf.model.file.metadata+json": metadata });
+  for (const bad of ["{", "null", "7", JSON.stringify({ mode: -1, uid: 2 ** 40, gid: "x", mtime: "soon" })]) {
+    const [part] = planParts(manifest(MODELPACK, [raw(bad)]), NONE).parts;
+    assert.ok(part?.kind === "file" && part.path === "real");
+    assert.deepEqual(part.attributes ?? {}, {});
+  }
+});
+
+const KIT = "application/vnd.kitops.modelkit.config.v1+json";
+const kit = (type: string, annotations: Record<string, string> = {}, content?: string): Descriptor =>
+  blob(`application/vnd.kitops.modelkit.${type}`, annotations, content);
+
+test("KitOps: tars count from the root, raw files have their paths, the Kitfile is there", () => {
+  const layers = [kit("model.v1.tar"), kit("docs.v1.tar+gzip"), kit("dataset.v1.raw", filepath("data/set.csv"))];
+  const [model, docs] = layers;
+  const kitfile = {
+    model: { path: "weights/model.bin", digest: model?.digest },
+    docs: [{ path: "docs/README.md", digest: docs?.digest }],
+  };
+  assert.deepEqual(plan(manifest(KIT, layers), json(kitfile)), {
+    name: "kitops",
+    parts: ["file Kitfile", "archive →", "archive →", "file data/set.csv"],
+  });
+  const raw = kit("model.v1.raw+gzip");
+  const { parts } = planParts(manifest(KIT, [raw]), json({ model: { path: "./m.bin", digest: raw.digest } }));
+  assert.deepEqual(parts[1], { kind: "file", blob: raw, path: "m.bin", inflate: true });
+});
+
+test("KitOps: kits without digests go by the order of the Kitfile, each sort of layer for itself", () => {
+  const prompt = { "ml.kitops.modelkit.layer-subtype": "prompt" };
+  const layers = [
+    kit("code.v1.tar", {}, "1"),
+    kit("dataset.v1.tar", {}, "2"),
+    kit("model.v1.tar", {}, "3"),
+    kit("dataset.v1.tar", {}, "4"),
+    kit("code.v1.tar", prompt, "5"),
+    kit("modelpart.v1.tar", {}, "6"),
+    kit("docs.v1.tar", {}, "7"),
+  ];
+  const kitfile = {
+    model: { path: "./m/model.bin", parts: [{ path: "m/parts/p1" }] },
+    datasets: [{ path: "data/one" }, { path: "far", remotePath: "s3://x" }, { path: "two" }],
+    code: [{ path: "src/a" }],
+    prompts: [{ path: "prompts/p.md" }],
+  };
+  assert.deepEqual(plan(manifest(KIT, layers), json(kitfile)).parts, [
+    "file Kitfile",
+    "archive →src",
+    "archive →data",
+    "archive →m",
+    "archive →",
+    "archive →prompts",
+    "archive →m/parts",
+    "archive →",
+  ]);
+  const bad = json({ code: [{ path: "../x" }] });
+  refuses(() => plan(manifest(KIT, layers), bad), "UNSAFE_PATH", layers[0]?.digest ?? "");
+});
+
+test("KitOps: a kit that borrows its model from another kit is refused with that kit's name", () => {
+  const of = manifest(KIT, [kit("code.v1.tar")]);
+  const kitfile = json({ model: { path: "ghcr.io/org/base:v1" }, code: [{ path: "c" }] });
+  refuses(() => plan(of, kitfile), "UNSUPPORTED_ARTIFACT", "ghcr.io/org/base:v1");
+  refuses(() => plan(manifest(KIT, []), json([])), "INVALID_CONFIG", /sha256/);
+});
+
+const docker = (type: string, annotations: Record<string, string> = {}, content?: string): Descriptor =>
+  blob(`application/vnd.docker.ai.${type}`, annotations, content);
+
+test("Docker Model Runner 0.1: names by what the files are", () => {
+  const config = "application/vnd.docker.ai.model.config.v0.1+json";
+  const layers = [
+    docker("gguf.v3"),
+    docker("mmproj"),
+    docker("gguf.v3.lora"),
+    docker("license", {}, "1"),
+    docker("license", {}, "2"),
+    docker("chat.template.jinja"),
+  ];
+  assert.deepEqual(plan(manifest(config, layers)), {
+    name: "docker-model",
+    parts: [
+      "file model.gguf",
+      "file model.mmproj",
+      "file adapter.gguf",
+      "file LICENSE-00001-of-00002",
+      "file LICENSE-00002-of-00002",
+      "file template.jinja",
+    ],
+  });
+  const shards = [docker("safetensors", {}, "1"), docker("safetensors", {}, "2"), docker("vllm.config.tar")];
+  assert.deepEqual(plan(manifest(config, shards)).parts, [
+    "file model-00001-of-00002.safetensors",
+    "file model-00002-of-00002.safetensors",
+    `sniff sha256-${hexOf(shards[2]?.digest ?? digestOf(""))}`,
+  ]);
+});
+
+test("Docker Model Runner 0.2: names by annotation", () => {
+  const layers = [
+    docker("safetensors", filepath("unet/model.safetensors")),
+    docker("model.file", filepath("config.json")),
+  ];
+  assert.deepEqual(plan(manifest("application/vnd.docker.ai.model.config.v0.2+json", layers)), {
+    name: "docker-model",
+    parts: ["file unet/model.safetensors", "file config.json"],
+  });
+});
+
+test("Ollama: names by what the layers are, and by the descriptor's own name", () => {
+  const layer = (type: string, content = type): Descriptor => blob(`application/vnd.ollama.image.${type}`, {}, content);
+  const layers = [
+    layer("model"),
+    layer("projector"),
+    layer("template"),
+    layer("system"),
+    layer("params"),
+    layer("license", "1"),
+    layer("license", "2"),
+    { ...layer("tensor"), name: "model.layers.0.weight" },
+    { ...layer("json"), name: "config.json" },
+  ];
+  assert.deepEqual(plan(manifest(MEDIA.dockerConfig, layers)), {
+    name: "ollama",
+    parts: [
+      "file model.gguf",
+      "file projector.gguf",
+      "file template",
+      "file system",
+      "file params.json",
+      "file license-00001-of-00002",
+      "file license-00002-of-00002",
+      "file model.layers.0.weight",
+      "file config.json",
+    ],
+  });
+  const unsafe = { ...layer("tensor"), name: "../x" };
+  refuses(() => plan(manifest(MEDIA.dockerConfig, [unsafe])), "UNSAFE_PATH", unsafe.digest);
+});
+
+test("Helm: chart and provenance, in any order", () => {
+  const config = "application/vnd.cncf.helm.config.v1+json";
+  const chart = blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip");
+  const prov = blob("application/vnd.cncf.helm.chart.provenance.v1.prov");
+  const sniffed = `sniff sha256-${hexOf(chart.digest)}`;
+  assert.deepEqual(plan(manifest(config, [prov, chart]), json({ name: "web", version: "1.2.3+b" })), {
+    name: "helm",
+    parts: ["file web-1.2.3+b.tgz.prov", sniffed],
+  });
+  assert.deepEqual(plan(manifest(config, [prov]), json({ name: "../web", version: "1" })).parts, [
+    `file sha256-${hexOf(prov.digest)}.prov`,
+  ]);
+  assert.match(plan(manifest(config, [blob("application/tar+gzip")])).parts[0] ?? "", /^sniff/);
+});
+
+test("Flux: an archive or one static file", () => {
+  const config = "application/vnd.cncf.flux.config.v1+json";
+  const content = (suffix: string): string[] =>
+    plan(manifest(config, [blob(`application/vnd.cncf.flux.content.v1${suffix}`)])).parts;
+  assert.deepEqual(content(".tar+gzip"), ["sniff content.tar.gz"]);
+  assert.deepEqual(content(".yaml"), ["sniff content.yaml"]);
+  assert.deepEqual(content(""), ["sniff content"]);
+  assert.equal(plan(manifest(config, [])).name, "flux");
+});
+
+test("WebAssembly: module.wasm unless it has a title", () => {
+  const module = blob("application/wasm");
+  assert.deepEqual(plan(manifest("application/vnd.wasm.config.v0+json", [module])), {
+    name: "wasm",
+    parts: ["file module.wasm"],
+  });
+  const old = titled("app.wasm", "application/vnd.wasm.content.layer.v1+wasm");
+  assert.deepEqual(plan(manifest("application/vnd.wasm.config.v1+json", [old])).parts, ["file app.wasm"]);
+  assert.equal(plan(manifest(MEDIA.empty, [module])).name, "wasm");
+});
+
+test("Homebrew: a bottle is an image with a name of its own", () => {
+  const of = {
+    ...manifest(MEDIA.imageConfig, [titled("foo--1.0.bottle.tar.gz", `${TAR}+gzip`)]),
+    annotations: { "com.github.package.type": "homebrew_bottle" },
+  };
+  assert.deepEqual(plan(of, json({})), { name: "homebrew", parts: ["layer"] });
 });
 
 test("unsafe names are refused, and the blob is named", () => {

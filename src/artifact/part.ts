@@ -6,16 +6,16 @@ export type Part =
   | { readonly kind: "layer"; readonly blob: Descriptor; readonly diffId?: string }
   /** A tar without whiteouts. `strip` is a leading path that its names lose (ORAS directories); `under` one that they get. */
   | { readonly kind: "archive"; readonly blob: Descriptor; readonly strip?: string; readonly under?: string }
-  /** The blob is the file. */
-  | { readonly kind: "file"; readonly blob: Descriptor; readonly path: string; readonly attributes?: FileAttributes }
-  /** The media type proves nothing: an archive if the first bytes (inflated) are a tar's, else the file `path`. */
+  /** The blob is the file, or with `inflate` the file is what the blob (gzip or zstd) inflates to. */
   | {
-      readonly kind: "sniff";
+      readonly kind: "file";
       readonly blob: Descriptor;
       readonly path: string;
-      readonly strip?: string;
-      readonly under?: string;
-    };
+      readonly attributes?: FileAttributes;
+      readonly inflate?: true;
+    }
+  /** The media type proves nothing: an archive if the first bytes (inflated) are a tar's, else the file `path`. */
+  | { readonly kind: "sniff"; readonly blob: Descriptor; readonly path: string; readonly strip?: string };
 
 export interface FileAttributes {
   readonly mode?: number;
@@ -33,7 +33,7 @@ export interface ArtifactFormat {
   /**
    * `config` is the config blob, verified; empty where the manifest's config is the empty one.
    *
-   * @throws Failure UNSAFE_PATH, INVALID_CONFIG, UNSUPPORTED_LAYER naming the descriptor's digest.
+   * @throws Failure UNSAFE_PATH, INVALID_CONFIG, UNSUPPORTED_LAYER, UNSUPPORTED_ARTIFACT naming the descriptor's digest.
    */
   plan(manifest: Manifest, config: Uint8Array): readonly Part[];
 }
