@@ -2,10 +2,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {
+  closeSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   readdirSync,
   readlinkSync,
   rmSync,
@@ -18,54 +22,8 @@ import { test, type TestContext } from "node:test";
 import { bytesOf, nameOf } from "#base";
 import { encodeErofs } from "#erofs";
 import { getXattrs, linuxKernel } from "#kernel";
-import { digestOf, type Digest } from "#oci";
-import type { Attributes, Directory, Extent, File, Node } from "#tree";
-
-/** Content that differs from offset to offset, so that a read from the wrong place shows. */
-function pattern(length: number, seed = 0): Buffer {
-  return Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) * 13 + (i >> 16) + seed) & 0xff));
-}
-
-const PLAIN: Attributes = {
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  mtime: { seconds: 1_700_000_000, nanoseconds: 0 },
-  xattrs: new Map(),
-};
-
-class Blobs {
-  readonly bytes = new Map<Digest, Buffer>();
-  readonly blobSizes = new Map<Digest, number>();
-  readonly blobTails = new Map<Digest, Uint8Array>();
-
-  add(bytes: Buffer): Digest {
-    const digest = digestOf(bytes);
-    this.bytes.set(digest, bytes);
-    this.blobSizes.set(digest, bytes.length);
-    this.blobTails.set(digest, bytes.subarray(bytes.length - (bytes.length % 512)));
-    return digest;
-  }
-
-  contentOf(file: File): Buffer {
-    const content = Buffer.alloc(file.size);
-    for (const { at, blob, offset, length } of file.extents)
-      this.bytes.get(blob)?.copy(content, at, offset, offset + length);
-    return content;
-  }
-}
-
-function file(size: number, extents: readonly Extent[], attributes: Partial<Attributes> = {}): File {
-  return { ...PLAIN, ...attributes, kind: "file", size, extents };
-}
-
-function directory(
-  entries: Record<string, Node> | ReadonlyMap<string, Node>,
-  attributes: Partial<Attributes> = {},
-): Directory {
-  const map = entries instanceof Map ? entries : new Map(Object.entries(entries));
-  return { ...PLAIN, mode: 0o755, ...attributes, kind: "directory", entries: map };
-}
+import type { Directory, Node } from "#tree";
+import { Blobs, directory, everything, file, linksOf, pattern } from "../../test/support/trees.ts";
 
 /** Mounts the tree and gives the place; everything is gone when the test ends. */
 function mounted(t: TestContext, root: Directory, blobs: Blobs, directIo = false): string {
@@ -133,94 +91,6 @@ function glibcDevice(major: number, minor: number): bigint {
   return (BigInt(minor) & 0xffn) | (BigInt(major) << 8n) | ((BigInt(minor) & ~0xffn) << 12n);
 }
 
-function linksOf(root: Directory): ReadonlyMap<Node, number> {
-  const links = new Map<Node, number>([[root, 2]]);
-  const visit = (directory: Directory) => {
-    for (const child of directory.entries.values()) {
-      links.set(child, (links.get(child) ?? (child.kind === "directory" ? 1 : 0)) + 1);
-      if (child.kind !== "directory") continue;
-      links.set(directory, (links.get(directory) ?? 0) + 1);
-      visit(child);
-    }
-  };
-  visit(root);
-  return links;
-}
-
-function everything(): { root: Directory; blobs: Blobs } {
-  const blobs = new Blobs();
-  const tar = blobs.add(pattern(40 * 512, 1));
-  const raw = blobs.add(pattern(70_001, 2));
-  const tiny = blobs.add(Buffer.from("1"));
-  const odd = blobs.add(pattern(512 + 100, 3));
-  const at = (offset: number, length: number): Extent[] => [{ at: 0, blob: tar, offset, length }];
-  const text = (value: string) => new TextEncoder().encode(value);
-  const linked = file(700, at(512, 700));
-  const acl = Buffer.from("0200000001000600ffffffff04000400ffffffff20000400ffffffff", "hex");
-  const root = directory(
-    {
-      linked,
-      "a b": directory({ again: linked, empty: directory({}) }, { mode: 0o1777 }),
-      exec: file(5000, at(3 * 512, 5000), { mode: 0o4755, uid: 65_536, gid: 4_000_000_000 }),
-      block: file(512, at(20 * 512, 512)),
-      pages: file(8192, at(21 * 512, 8192), { mtime: { seconds: -1, nanoseconds: 5 } }),
-      raw: file(70_001, [{ at: 0, blob: raw, offset: 0, length: 70_001 }]),
-      tiny: file(1, [{ at: 0, blob: tiny, offset: 0, length: 1 }]),
-      odd: file(600, [{ at: 0, blob: odd, offset: 0, length: 600 }]),
-      behind: file(100, [{ at: 0, blob: odd, offset: 512, length: 100 }], {
-        mtime: { seconds: 2 ** 40, nanoseconds: 999_999_999 },
-      }),
-      none: file(0, []),
-      hole: file(10_000, []),
-      sparse: file(1_000_001, [
-        { at: 512, blob: tar, offset: 5 * 512, length: 512 },
-        { at: 1024, blob: raw, offset: 1024, length: 2048 },
-        { at: 8192, blob: tar, offset: 7 * 512, length: 1536 },
-        { at: 999_936, blob: raw, offset: 512, length: 65 },
-      ]),
-      tail: file(9000, [{ at: 4096, blob: tar, offset: 512, length: 4904 }]),
-      short: { ...PLAIN, kind: "symlink", mode: 0o777, target: "a b/again" },
-      long: { ...PLAIN, kind: "symlink", mode: 0o777, target: "x/".repeat(300) },
-      longest: { ...PLAIN, kind: "symlink", mode: 0o777, target: "y".repeat(4095) },
-      null: { ...PLAIN, kind: "char", mode: 0o666, major: 1, minor: 3 },
-      disk: { ...PLAIN, kind: "block", mode: 0o660, major: 259, minor: 70_000 },
-      pipe: { ...PLAIN, kind: "fifo" },
-      socket: { ...PLAIN, kind: "socket" },
-      one: file(10, at(512, 10), {
-        xattrs: new Map([
-          ["user.shared", text("same")],
-          ["security.capability", Buffer.from("0100000200200000000000000000000000000000", "hex")],
-          ["trusted.empty", text("")],
-        ]),
-      }),
-      two: file(10, at(512, 10), {
-        xattrs: new Map<string, Uint8Array>([
-          ["user.shared", text("same")],
-          ["user.big", pattern(5000)],
-        ]),
-      }),
-      acl: directory(
-        { x: linked },
-        {
-          xattrs: new Map([
-            ["system.posix_acl_default", acl],
-            ["system.posix_acl_access", acl],
-          ]),
-        },
-      ),
-      many: directory(new Map(Array.from({ length: 700 }, (_, i) => [`entry-${i * 7919}`, file(i, at(512, i))]))),
-      ["n".repeat(255)]: file(3, at(0, 3)),
-      [nameOf(Buffer.of(0x66, 0xff))]: file(4, at(0, 4)),
-      "￼": file(5, at(0, 5)),
-      "𝄞": file(6, at(0, 6)),
-      "!before dot": file(7, at(0, 7)),
-      "..x": file(8, at(0, 8)),
-    },
-    { xattrs: new Map([["user.shared", text("same")]]) },
-  );
-  return { root, blobs };
-}
-
 for (const directIo of [false, true])
   test(`the kernel reads back every kind, attribute and shape (directIo: ${directIo})`, (t) => {
     const { root, blobs } = everything();
@@ -249,4 +119,63 @@ test("a program runs from the mount", (t) => {
   const target = mounted(t, root, blobs);
   for (const name of ["packed", "raw"])
     assert.equal(execFileSync(join(target, name), ["hello"], { encoding: "utf8" }), "hello\n");
+});
+
+test("a file that ends with its blob in the middle of a block is read to its end, whatever its length", (t) => {
+  const blobs = new Blobs();
+  const entries = new Map<string, Node>();
+  for (const length of [1, 511, 512, 513, 1023, 4095, 4096, 4097, 65_537, 1_000_001]) {
+    const blob = blobs.add(pattern(length, length));
+    entries.set(`${length}`, file(length, [{ at: 0, blob, offset: 0, length }]));
+  }
+  const root = directory(entries);
+  for (const directIo of [false, true]) {
+    const target = mounted(t, root, blobs, directIo);
+    compare(Buffer.from(target), root, blobs, linksOf(root));
+  }
+});
+
+test("a file has 65,536 names and more", (t) => {
+  const one = file(0, []);
+  const names = Array.from({ length: 70_000 }, (_, i) => [`${i}`, one] as const);
+  const target = mounted(t, directory(new Map(names)), new Blobs());
+  assert.equal(lstatSync(join(target, "69999")).nlink, 70_000);
+  assert.equal(lstatSync(join(target, "0")).ino, lstatSync(join(target, "69999")).ino);
+});
+
+test("a directory has 70,000 directories, and 200,000 entries of 50 bytes each", (t) => {
+  const empty = () => directory({});
+  const wide = directory(new Map(Array.from({ length: 70_000 }, (_, i) => [`${i}`, empty()])));
+  const names = Array.from({ length: 200_000 }, (_, i) => `${i * 2}`.padStart(50, "x"));
+  const long = directory(new Map(names.map((name) => [name, file(0, [])])));
+  const target = mounted(t, directory({ wide, long }), new Blobs());
+  assert.equal(lstatSync(join(target, "wide")).nlink, 70_002);
+  for (const i of [0, 1, 77_777, 199_999]) {
+    assert.ok(existsSync(join(target, "long", names[i] ?? "")), `entry ${i}`);
+    assert.ok(!existsSync(join(target, "long", `${i * 2 + 1}`.padStart(50, "x"))), `no entry ${i}`);
+  }
+  assert.deepEqual(new Set(readdirSync(join(target, "long"))), new Set(names));
+});
+
+test("a sparse file of 5 TiB shows its size, its data and its holes", (t) => {
+  const blobs = new Blobs();
+  const size = 5 * 2 ** 40;
+  const blob = blobs.add(pattern(1 << 20));
+  const whole = file(size, []);
+  const start = file(size, [{ at: 2 ** 40, blob, offset: 512, length: 512 * 1024 }]);
+  const end = file(size, [{ at: size - (1 << 20), blob, offset: 0, length: 1 << 20 }]);
+  const target = mounted(t, directory({ whole, start, end }), blobs);
+  for (const [name, at, from] of [
+    ["start", 2 ** 40, 512],
+    ["end", size - (1 << 20), 0],
+  ] as const) {
+    assert.equal(lstatSync(join(target, name)).size, size);
+    const fd = openSync(join(target, name), "r");
+    t.after(() => closeSync(fd));
+    const read = Buffer.alloc(8192, 0xff);
+    assert.equal(readSync(fd, read, 0, 4096, at), 4096);
+    assert.equal(readSync(fd, read, 4096, 4096, 2 ** 39), 4096);
+    assert.deepEqual(read.subarray(0, 4096), blobs.bytes.get(blob)?.subarray(from, from + 4096));
+    assert.deepEqual(read.subarray(4096), Buffer.alloc(4096));
+  }
 });

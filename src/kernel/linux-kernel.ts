@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { resolve } from "node:path";
 import { Failure, bytesOf } from "#base";
 import type { ErofsMount, Kernel, MountFlags } from "./kernel.ts";
@@ -72,7 +72,13 @@ function mountErofs(erofs: ErofsMount, target: string): void {
     const mounted = fds.own(fsmount(context, 1, attributesOf(erofs.flags)));
     moveMount(mounted, cString(""), AT_FDCWD, cString(target), MOVE_MOUNT_F_EMPTY_PATH);
   } catch (error) {
-    if (error instanceof SystemError) throw failed("MOUNT_FAILED", what, error, logOf(context) || adviceFor(error));
+    if (error instanceof SystemError)
+      throw failed(
+        "MOUNT_FAILED",
+        what,
+        error,
+        logOf(context) || adviceFor(error, [erofs.image, ...erofs.devices, target]),
+      );
     throw new Failure("NOT_FOUND", "MOUNT_FAILED", `${what}: ${String(error)}`, { cause: error });
   }
 }
@@ -152,7 +158,9 @@ function optionsAt(path: string): ReadonlySet<string> {
   return new Set(mounts.findLast((entry) => entry.target.length === longest)?.options);
 }
 
-function adviceFor(error: SystemError): string {
+function adviceFor(error: SystemError, paths: readonly string[]): string {
+  const missing = error.code === "ENOENT" ? paths.find((path) => !existsSync(bytesOf(path))) : undefined;
+  if (missing !== undefined) return missing;
   if (error.code === "ENOTBLK")
     return "the kernel mounts EROFS from files since Linux 6.12, and from files on a disk (not tmpfs)";
   if (error.code === "ENODEV") return "the kernel has no EROFS; load the module `erofs`";
