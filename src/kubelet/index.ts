@@ -1,1 +1,2 @@
-export {};
+/** kubelet: brings the Pods of one node from an API server to a CRI runtime, and tells how they are. */
+export { startKubelet, type KubeletConfig, type KubeletOptions, type RunningKubelet } from "./kubelet.ts";

@@ -1,0 +1,46 @@
+import type { Log } from "#base";
+import type { KubeClient } from "#wire";
+import type { Backoff } from "./backoff.ts";
+import type { Runtime } from "./cri.ts";
+import type { DnsSettings } from "./dns.ts";
+import type { EventRecorder } from "./events.ts";
+import type { ImagePuller } from "./image-puller.ts";
+import type { ObjectReader } from "./objects.ts";
+import type { TokenSource } from "./service-account-token.ts";
+import type { Volumes } from "./volumes.ts";
+import type { KeyringEntry } from "./keyring.ts";
+import type { Cgroups } from "./cgroups.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** What all parts of one kubelet share. */
+export interface Kubelet {
+  readonly client: KubeClient;
+  readonly runtime: Runtime;
+  /** `containerd`: how container ids begin. */
+  readonly runtimeName: string;
+  readonly recorder: EventRecorder;
+  readonly puller: ImagePuller;
+  readonly imageBackoff: Backoff;
+  readonly crashBackoff: Backoff;
+  readonly volumes: Volumes;
+  readonly objects: ObjectReader;
+  readonly tokens: TokenSource;
+  readonly cgroups: Cgroups;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly nodeName: string;
+  readonly hostIps: readonly string[];
+  readonly podLogsDir: string;
+  /** Cores and bytes that Pods may use. */
+  readonly allocatable: Readonly<Record<string, number>>;
+  readonly dns: () => Promise<DnsSettings>;
+  readonly nodeHosts: () => Promise<string>;
+  /** The node's own registry logins, most specific last resort of a pull. */
+  readonly nodeKeys: () => Promise<readonly KeyringEntry[]>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Between two looks at a Pod that nothing asked for, in milliseconds. */
+  readonly syncMs: number;
+  /** Between two tries of what failed, in milliseconds. */
+  readonly retryMs: number;
+}

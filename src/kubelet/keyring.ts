@@ -1,0 +1,102 @@
+import { Failure, messageOf } from "#base";
+import type { Secret } from "#k8s";
+import type { Reference } from "#oci";
+import type { AuthInit } from "./cri.ts";
+
+/** One login and the registries, globs or path prefixes it is for. */
+export interface KeyringEntry {
+  /** `quay.io`, `*.example.com`, `quay.io/team`, with or without a port. */
+  readonly pattern: string;
+  readonly auth: AuthInit;
+}
+
+interface DockerAuth {
+  readonly auth?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly identitytoken?: string;
+  readonly registrytoken?: string;
+}
+
+/** Reads `config.json` (`auths`), or with `legacy` a `.dockercfg`. @throws Failure BAD_DOCKER_CONFIG, without its text */
+export function parseDockerConfig(text: string, legacy = false): KeyringEntry[] {
+  let config: { readonly auths?: Record<string, DockerAuth> };
+  try {
+    const parsed = JSON.parse(text) as Record<string, DockerAuth>;
+    config = legacy ? { auths: parsed } : parsed;
+  } catch {
+    // The parser's own message would quote the secret.
+    throw new Failure("INVALID_ARGUMENT", "BAD_DOCKER_CONFIG", "the docker config is not JSON");
+  }
+  return Object.entries(config.auths ?? {}).map(([registry, auth]) => ({
+    pattern: registry.replace(/^https?:\/\//, "").replace(/\/(?:v[12]\/?)?$/, ""),
+    auth: authOf(registry, auth),
+  }));
+}
+
+/** The logins of a pull secret, of either type. @throws Failure that names the secret */
+export function keysOfSecret(secret: Secret): KeyringEntry[] {
+  const name = `${secret.metadata?.namespace}/${secret.metadata?.name}`;
+  const json = secret.data?.[".dockerconfigjson"];
+  const legacy = secret.data?.[".dockercfg"];
+  try {
+    if (secret.type === "kubernetes.io/dockerconfigjson" && json) return parseDockerConfig(decode(json));
+    if (secret.type === "kubernetes.io/dockercfg" && legacy) return parseDockerConfig(decode(legacy), true);
+  } catch (error) {
+    throw new Failure("INVALID_ARGUMENT", "BAD_PULL_SECRET", `secret ${name}: ${messageOf(error)}`);
+  }
+  return [];
+}
+
+/** Every login that is for this reference, the most specific first; the order of equally specific ones is kept. */
+export function matchKeys(entries: readonly KeyringEntry[], reference: Reference): AuthInit[] {
+  const found = entries.filter(({ pattern }) => matches(pattern, reference));
+  return found.sort((a, b) => specificity(b.pattern) - specificity(a.pattern)).map(({ auth }) => auth);
+}
+
+function matches(pattern: string, { registry, repository }: Reference): boolean {
+  const [host = "", ...path] = pattern.split("/");
+  const prefix = path.join("/");
+  const known = host === "index.docker.io" || host === "registry-1.docker.io" ? "docker.io" : host;
+  const [wantedName = "", wantedPort] = splitPort(known);
+  const [name = "", port] = splitPort(registry);
+  if (wantedPort !== port) return false;
+  const wanted = wantedName.split(".");
+  const labels = name.split(".");
+  if (wanted.length !== labels.length || !wanted.every((glob, i) => globMatches(glob, labels[i] ?? ""))) return false;
+  return prefix === "" || repository === prefix || repository.startsWith(`${prefix}/`);
+}
+
+const splitPort = (host: string): [string, string | undefined] => {
+  const match = /^(.*?)(?::(\d+))?$/.exec(host);
+  return [match?.[1] ?? host, match?.[2]];
+};
+
+function globMatches(glob: string, label: string): boolean {
+  const pattern = glob
+    .replace(/[.+^${}()|\\]/g, "\\$&")
+    .replaceAll("*", ".*")
+    .replaceAll("?", ".");
+  return new RegExp(`^${pattern}$`).test(label);
+}
+
+const specificity = (pattern: string): number =>
+  pattern.split("/").length * 1000 + pattern.length - (/[*?[]/.test(pattern) ? 500 : 0);
+
+function authOf(
+  serverAddress: string,
+  { auth, username, password, identitytoken, registrytoken }: DockerAuth,
+): AuthInit {
+  const decoded = auth ? decode(auth) : "";
+  const colon = decoded.indexOf(":");
+  return {
+    serverAddress,
+    username: username || (colon < 0 ? "" : decoded.slice(0, colon)),
+    // Docker pads what it encodes with NUL.
+    password: password || (colon < 0 ? "" : decoded.slice(colon + 1).replaceAll("\0", "")),
+    identityToken: identitytoken ?? "",
+    registryToken: registrytoken ?? "",
+  };
+}
+
+const decode = (base64: string): string => Buffer.from(base64, "base64").toString("utf8");

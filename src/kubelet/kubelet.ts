@@ -1,0 +1,185 @@
+import { chmod, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Log, messageOf } from "#base";
+import type { Kernel } from "#kernel";
+import { createCriClient, createKubeClient, type KubeClient, type KubeClientOptions } from "#wire";
+import { Backoff } from "./backoff.ts";
+import { createCgroups } from "./cgroups.ts";
+import type { Kubelet } from "./context.ts";
+import type { Runtime } from "./cri.ts";
+import { createEventRecorder } from "./events.ts";
+import { createImagePuller } from "./image-puller.ts";
+import { type Machine, inspectMachine } from "./machine.ts";
+import { createMetrics } from "./metrics.ts";
+import { startNodeReporter } from "./node-status.ts";
+import { createObjectReader } from "./objects.ts";
+import { startPods } from "./pods.ts";
+import { createPullLimits } from "./pull-limits.ts";
+import { startKubeletServer } from "./server.ts";
+import { createTokenSource } from "./service-account-token.ts";
+import { createVolumes } from "./volumes.ts";
+import { nodeKeyring } from "./node-keyring.ts";
+
+/** What upstream calls the kubelet configuration. Times in milliseconds. */
+export interface KubeletConfig {
+  readonly maxPods?: number;
+  /** Between two looks at a Pod that nothing asked for. */
+  readonly syncFrequency?: number;
+  /** Between two looks at the runtime. */
+  readonly relistPeriod?: number;
+  readonly nodeStatusUpdateFrequency?: number;
+  /** 0: as many as there are. */
+  readonly maxParallelImagePulls?: number;
+  readonly registryPullQPS?: number;
+  readonly registryBurst?: number;
+  readonly clusterDNS?: readonly string[];
+  readonly clusterDomain?: string;
+  readonly resolvConf?: string;
+  readonly cgroupDriver?: "cgroupfs" | "systemd";
+  /** Default `/orlop-<node>`. */
+  readonly cgroupRoot?: string;
+  readonly imageBackOff?: { readonly initial: number; readonly max: number };
+  readonly crashLoopBackOff?: { readonly initial: number; readonly max: number };
+  /** Between two tries of what failed and has no back-off. */
+  readonly retryPeriod?: number;
+}
+
+export interface KubeletOptions {
+  readonly api: KubeClientOptions | KubeClient;
+  /** The runtime's socket; or the runtime itself, in tests. */
+  readonly criSocket: string | Runtime;
+  readonly nodeName: string;
+  readonly rootDir: string;
+  readonly podLogsDir: string;
+  /** Where the kubelet's own API listens. */
+  readonly host: string;
+  /** 0: any. */
+  readonly port: number;
+  readonly nodeIp: string;
+  readonly serverCertificate: { readonly cert: string; readonly key: string };
+  /** PEM: whose certificates may call the kubelet. */
+  readonly clientCa: string;
+  /** For memory-backed volumes; absent, they lie on disk. */
+  readonly kernel?: Kernel | undefined;
+  readonly log: Log;
+  readonly config?: KubeletConfig | undefined;
+}
+
+export interface RunningKubelet extends AsyncDisposable {
+  readonly port: number;
+  /** The node is registered and Ready. */
+  readonly ready: Promise<void>;
+  /** Ends all Pods of this node, within their grace periods up to `maxGraceSeconds`; the API's objects stay. */
+  stopPods(maxGraceSeconds?: number): Promise<void>;
+}
+
+/** Disposal ends the kubelet and leaves its Pods running: the next one with the same root takes them over. */
+export async function startKubelet(options: KubeletOptions): Promise<RunningKubelet> {
+  const { nodeName, rootDir, podLogsDir, log, config = {} } = options;
+  await using stack = new AsyncDisposableStack();
+  const podsDir = join(rootDir, "pods");
+  await mkdir(podsDir, { recursive: true, mode: 0o750 });
+  await chmod(podsDir, 0o751);
+  await mkdir(podLogsDir, { recursive: true, mode: 0o755 });
+
+  const client =
+    "server" in options.api ? stack.use(createKubeClient({ userAgent: "orlop-kubelet", ...options.api })) : options.api;
+  const runtime: Runtime =
+    typeof options.criSocket === "string" ? stack.use(createCriClient(options.criSocket)) : options.criSocket;
+  const version = await firstVersion(runtime);
+  const machine: Machine = await inspectMachine(rootDir);
+  const now = Date.now;
+  const recorder = stack.use(createEventRecorder({ client, component: "kubelet", host: nodeName, log }));
+  const imageBackoff = new Backoff(config.imageBackOff?.initial ?? 10_000, config.imageBackOff?.max ?? 300_000);
+  const retryMs = config.retryPeriod ?? 10_000;
+  const metrics = createMetrics();
+  const limits = createPullLimits({
+    maxParallel: config.maxParallelImagePulls ?? 0,
+    qps: config.registryPullQPS ?? 5,
+    burst: config.registryBurst ?? 10,
+  });
+
+  const kubelet: Kubelet = {
+    client,
+    runtime,
+    runtimeName: version.name,
+    recorder,
+    puller: createImagePuller({ runtime, recorder, backoff: imageBackoff, limits, metrics, now, retryMs }),
+    imageBackoff,
+    crashBackoff: new Backoff(config.crashLoopBackOff?.initial ?? 10_000, config.crashLoopBackOff?.max ?? 300_000),
+    volumes: createVolumes({ podsDir, kernel: options.kernel }),
+    objects: createObjectReader(client),
+    tokens: createTokenSource(client),
+    cgroups: createCgroups(
+      config.cgroupRoot ?? `/orlop-${nodeName}`,
+      config.cgroupDriver ?? (await cgroupDriver(runtime)),
+    ),
+    metrics,
+    log,
+    nodeName,
+    hostIps: [options.nodeIp],
+    podLogsDir,
+    allocatable: { cpu: machine.cores, memory: machine.memoryBytes, "ephemeral-storage": machine.diskBytes },
+    dns: async () => ({
+      clusterDns: config.clusterDNS ?? [],
+      clusterDomain: config.clusterDomain ?? "cluster.local",
+      resolvConf: await readFile(config.resolvConf ?? "/etc/resolv.conf", "utf8").catch(() => ""),
+    }),
+    nodeHosts: () => readFile("/etc/hosts", "utf8").catch(() => ""),
+    nodeKeys: nodeKeyring(rootDir, log),
+    now,
+    syncMs: config.syncFrequency ?? 60_000,
+    retryMs,
+  };
+
+  const server = stack.use(
+    await startKubeletServer({
+      host: options.host,
+      port: options.port,
+      certificate: options.serverCertificate,
+      clientCa: options.clientCa,
+    }),
+  );
+  const pods = stack.use(startPods(kubelet, podsDir, config.relistPeriod ?? 1000));
+  server.serve(kubelet, pods);
+  const reporter = stack.use(
+    startNodeReporter({
+      client,
+      runtime,
+      recorder,
+      log,
+      nodeName,
+      nodeIps: kubelet.hostIps,
+      port: server.port,
+      machine,
+      maxPods: config.maxPods ?? 110,
+      heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
+      runtimeVersion: `${version.name}://${version.version}`,
+      diskPressure: async () => false,
+      now,
+    }),
+  );
+  const owned = stack.move();
+  return {
+    port: server.port,
+    ready: Promise.all([reporter.ready, pods.synced]).then(() => undefined),
+    stopPods: (maxGraceSeconds = 30) => pods.stopAll(maxGraceSeconds),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+
+  async function firstVersion(cri: Runtime): Promise<{ readonly name: string; readonly version: string }> {
+    const { runtimeName, runtimeVersion } = await cri.version({ version: "v1" }, { timeout: 30_000 });
+    return { name: runtimeName, version: runtimeVersion };
+  }
+
+  /** Runtimes before containerd 2.0 do not say; then it is cgroupfs, their default. */
+  async function cgroupDriver(cri: Runtime): Promise<"cgroupfs" | "systemd"> {
+    try {
+      const { linux } = await cri.runtimeConfig({}, { timeout: 10_000 });
+      return linux?.cgroupDriver === 0 ? "systemd" : "cgroupfs";
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, "runtime does not say its cgroup driver");
+      return "cgroupfs";
+    }
+  }
+}

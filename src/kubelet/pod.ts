@@ -1,0 +1,76 @@
+import type { Container, ContainerStatus, EphemeralContainer, Pod, PodSpec } from "#k8s";
+
+export type AnyContainer = Container & Pick<EphemeralContainer, "targetContainerName">;
+export type ContainerKind = "init" | "app" | "ephemeral";
+
+export interface ContainerEntry {
+  readonly kind: ContainerKind;
+  readonly container: AnyContainer;
+  /** `spec.containers{name}`: how an Event names it. */
+  readonly fieldPath: string;
+}
+
+export const uidOf = (pod: Pod): string => pod.metadata?.uid ?? "";
+export const nameOf = (pod: Pod): string => pod.metadata?.name ?? "";
+export const namespaceOf = (pod: Pod): string => pod.metadata?.namespace ?? "default";
+export const specOf = (pod: Pod): PodSpec => pod.spec ?? { containers: [] };
+
+/** `name_namespace(uid)`, as Kubernetes' messages write a Pod. */
+export const describePod = (pod: Pod): string => `${nameOf(pod)}_${namespaceOf(pod)}(${uidOf(pod)})`;
+
+export function entriesOf(pod: Pod): ContainerEntry[] {
+  const spec = specOf(pod);
+  const entry = (kind: ContainerKind, field: string) => (container: AnyContainer) => ({
+    kind,
+    container,
+    fieldPath: `spec.${field}{${container.name}}`,
+  });
+  return [
+    ...(spec.initContainers ?? []).map(entry("init", "initContainers")),
+    ...(spec.containers ?? []).map(entry("app", "containers")),
+    ...((spec.ephemeralContainers ?? []) as AnyContainer[]).map(entry("ephemeral", "ephemeralContainers")),
+  ];
+}
+
+/** A restartable init container: it starts in the order of init containers and then stays. */
+export const isSidecar = (container: AnyContainer): boolean => container.restartPolicy === "Always";
+
+export function restartPolicyOf(pod: Pod, container: AnyContainer, kind: ContainerKind): string {
+  if (kind === "ephemeral") return "Never";
+  if (kind === "init" && isSidecar(container)) return "Always";
+  const policy = specOf(pod).restartPolicy ?? "Always";
+  return kind === "init" && policy === "Always" ? "OnFailure" : policy;
+}
+
+export const isTerminal = (pod: Pod): boolean => pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
+
+export function graceSecondsOf(pod: Pod): number {
+  return pod.metadata?.deletionGracePeriodSeconds ?? specOf(pod).terminationGracePeriodSeconds ?? 30;
+}
+
+/** Guaranteed, Burstable or BestEffort, from requests and limits of cpu and memory. */
+export function qosOf(pod: Pod): "Guaranteed" | "Burstable" | "BestEffort" {
+  const spec = specOf(pod);
+  const containers = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
+  let any = false;
+  let guaranteed = containers.length > 0;
+  for (const { resources } of containers) {
+    for (const name of ["cpu", "memory"]) {
+      const limit = nonZero(resources?.limits?.[name]);
+      const request = nonZero(resources?.requests?.[name]) ?? limit;
+      if (limit !== undefined || request !== undefined) any = true;
+      if (limit === undefined || request !== limit) guaranteed = false;
+    }
+  }
+  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+const nonZero = (quantity: unknown): string | undefined =>
+  quantity === undefined || Number.parseFloat(String(quantity)) === 0 ? undefined : String(quantity);
+
+export function statusOf(pod: Pod, name: string): ContainerStatus | undefined {
+  const { initContainerStatuses, containerStatuses, ephemeralContainerStatuses } = pod.status ?? {};
+  return [...(initContainerStatuses ?? []), ...(containerStatuses ?? []), ...(ephemeralContainerStatuses ?? [])].find(
+    (status) => status.name === name,
+  );
+}

@@ -1,0 +1,35 @@
+import type { Pod, PodStatus } from "#k8s";
+import { uidOf } from "./pod.ts";
+
+const OWN_CONDITIONS = new Set([
+  "PodReadyToStartContainers",
+  "Initialized",
+  "Ready",
+  "ContainersReady",
+  "PodScheduled",
+]);
+
+/** A strategic merge patch that sets what a kubelet owns of a Pod's status, and leaves others' conditions alone. */
+export function statusPatch(pod: Pod, status: PodStatus): object {
+  const replace = <T>(list: readonly T[]): unknown[] => [...list, { $patch: "replace" }];
+  const { podIPs, hostIPs, ...rest } = status;
+  return {
+    metadata: { uid: uidOf(pod) },
+    status: {
+      ...rest,
+      conditions: (status.conditions ?? [])
+        .filter(({ type }) => OWN_CONDITIONS.has(type))
+        .map((condition) => ({ ...condition, reason: condition.reason ?? null, message: condition.message ?? null })),
+      ...(podIPs ? { podIPs: replace(podIPs) } : {}),
+      ...(hostIPs ? { hostIPs: replace(hostIPs) } : {}),
+    },
+  };
+}
+
+/** The Pod as the API has it, but with what this kubelet last wrote, which the watch may not have brought back yet. */
+export function withOwnStatus(pod: Pod, own: PodStatus | undefined): Pod {
+  if (!own) return pod;
+  const others = (pod.status?.conditions ?? []).filter(({ type }) => !OWN_CONDITIONS.has(type));
+  const mine = (own.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type));
+  return { ...pod, status: { ...own, conditions: [...mine, ...others] } };
+}

@@ -1,0 +1,97 @@
+import type { Node, Pod } from "#k8s";
+import { parseQuantity } from "#k8s";
+
+type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
+type Toleration = NonNullable<NonNullable<Pod["spec"]>["tolerations"]>[number];
+
+/** Why a Pod cannot run on a node, in the words of a `FailedScheduling` event; undefined where it can. */
+export function misfit(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
+  const { spec } = pod;
+  if (spec?.nodeName && spec.nodeName !== node.metadata?.name) return "node(s) didn't match the requested node name";
+  if (node.spec?.unschedulable) return "node(s) were unschedulable";
+  const labels = node.metadata?.labels ?? {};
+  const wanted = Object.entries(spec?.nodeSelector ?? {});
+  if (
+    !wanted.every(([key, value]) => labels[key] === value) ||
+    !affinityMatches(pod, labels, node.metadata?.name ?? "")
+  )
+    return "node(s) didn't match Pod's node affinity/selector";
+  const taint = (node.spec?.taints ?? []).find(
+    (one) =>
+      one.effect !== "PreferNoSchedule" && !(spec?.tolerations ?? []).some((toleration) => tolerates(toleration, one)),
+  );
+  if (taint) return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ""}}`;
+  if (!node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True"))
+    return "node(s) were not ready";
+  return lacking(pod, node, others);
+}
+
+/** https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/ */
+function tolerates(toleration: Toleration, taint: Taint): boolean {
+  if (toleration.effect && toleration.effect !== taint.effect) return false;
+  if (toleration.key && toleration.key !== taint.key) return false;
+  if (toleration.operator === "Exists") return true;
+  return Boolean(toleration.key) && (toleration.value ?? "") === (taint.value ?? "");
+}
+
+function affinityMatches(pod: Pod, labels: Readonly<Record<string, string>>, name: string): boolean {
+  const terms = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  if (!terms) return true;
+  return terms.some((term) => {
+    const rules = [
+      ...(term.matchExpressions ?? []).map((rule) => ({ ...rule, actual: labels[rule.key] })),
+      ...(term.matchFields ?? []).map((rule) => ({ ...rule, actual: rule.key === "metadata.name" ? name : undefined })),
+    ];
+    return rules.length > 0 && rules.every(({ operator, values = [], actual }) => ruleHolds(operator, values, actual));
+  });
+}
+
+function ruleHolds(operator: string, values: readonly string[], actual: string | undefined): boolean {
+  switch (operator) {
+    case "In":
+      return actual !== undefined && values.includes(actual);
+    case "NotIn":
+      return actual === undefined || !values.includes(actual);
+    case "Exists":
+      return actual !== undefined;
+    case "DoesNotExist":
+      return actual === undefined;
+    case "Gt":
+      return Number(actual) > Number(values[0]);
+    case "Lt":
+      return Number(actual) < Number(values[0]);
+    default:
+      return false;
+  }
+}
+
+const NANO = 1_000_000_000n;
+
+function lacking(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
+  const here = others.filter(
+    (other) =>
+      other.spec?.nodeName === node.metadata?.name && !["Succeeded", "Failed"].includes(other.status?.phase ?? ""),
+  );
+  const allocatable = node.status?.allocatable ?? {};
+  const limit = (name: string): bigint => nano(allocatable[name]);
+  if (allocatable.pods !== undefined && BigInt(here.length + 1) * NANO > limit("pods")) return "Too many pods";
+  for (const resource of ["cpu", "memory", "ephemeral-storage"]) {
+    const asked = requestOf(pod, resource);
+    if (asked === 0n) continue;
+    const used = here.reduce((sum, other) => sum + requestOf(other, resource), 0n);
+    if (used + asked > limit(resource)) return `Insufficient ${resource}`;
+  }
+  return undefined;
+}
+
+/** The sum over containers, or what the hungriest init container asks for. */
+function requestOf(pod: Pod, resource: string): bigint {
+  const of = (container: { resources?: { requests?: Record<string, string> } }): bigint =>
+    nano(container.resources?.requests?.[resource]);
+  const sum = (pod.spec?.containers ?? []).reduce((total, container) => total + of(container), 0n);
+  return (pod.spec?.initContainers ?? []).map(of).reduce((most, one) => (one > most ? one : most), sum);
+}
+
+function nano(quantity: string | undefined): bigint {
+  return quantity === undefined ? 0n : parseQuantity(quantity).nano;
+}
