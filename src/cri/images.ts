@@ -34,11 +34,16 @@ export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): Pro
     return found && (isDigest(name) || isVolume(spec) || !found.isImage) ? found : undefined;
   };
 
-  const list = async (filter: cri.ImageFilter | undefined): Promise<cri.Image[]> => {
-    const name = filter?.image?.image ?? "";
-    if (name === "") return (await engine.list()).map(imageOf);
+  /** containerd disregards the filter; so the object of ours that it names is the whole answer. */
+  const list = async <Response extends { readonly images: cri.Image[] }>(
+    filter: cri.ImageFilter | undefined,
+    theirs: () => Promise<Response>,
+  ): Promise<Response | { images: cri.Image[] }> => {
     const found = await ours(filter?.image);
-    return found ? [imageOf(found)] : [];
+    if (found) return { images: [imageOf(found)] };
+    const response = await theirs();
+    if (!filter?.image?.image) response.images.push(...(await engine.list()).map(imageOf));
+    return response;
   };
 
   return {
@@ -66,17 +71,8 @@ export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): Pro
       return isVolume(request.image) ? {} : await call.forward(request);
     },
 
-    async listImages(request, call) {
-      const response = await call.forward(request);
-      response.images.push(...(await list(request.filter)));
-      return response;
-    },
-
-    async streamImages(request, call) {
-      const response = await call.forward(request);
-      response.images.push(...(await list(request.filter)));
-      return response;
-    },
+    listImages: (request, call) => list(request.filter, () => call.forward(request)),
+    streamImages: (request, call) => list(request.filter, () => call.forward(request)),
 
     async removeImage(request, call) {
       const found = await ours(request.image);

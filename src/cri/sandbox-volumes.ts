@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { errnoOf, type CallOptions } from "#base";
+import { errnoOf, isFailure, type CallOptions } from "#base";
 import type { Engine, StoredObject } from "#engine";
 import type { cri } from "#wire";
 
@@ -59,15 +59,16 @@ export class SandboxVolumes {
       .slice(0, 16);
     const target = join(this.#dir, sandbox, id);
     mkdirSync(join(this.#dir, sandbox), { recursive: true, mode: 0o711 });
-    if (!statSync(target, { throwIfNoEntry: false })) {
-      if (subPath !== "" && (await this.#isFile(object, subPath))) writeFileSync(target, "");
-      else mkdirSync(target);
-    }
+    if (!statSync(target, { throwIfNoEntry: false })) mkdirSync(target);
+    const request = { owner: sandbox, digest: object.digest, target, exec, ...(subPath === "" ? {} : { subPath }) };
     try {
-      await this.#engine.publish(
-        { owner: sandbox, digest: object.digest, target, exec, ...(subPath === "" ? {} : { subPath }) },
-        call,
-      );
+      await this.#engine.publish(request, call).catch(async (error: unknown) => {
+        // The sub path is a file, and a file is mounted on a file.
+        if (!isFailure(error, "TARGET_WRONG_KIND")) throw error;
+        rmdirSync(target);
+        writeFileSync(target, "");
+        await this.#engine.publish(request, call);
+      });
     } catch (error) {
       removeTarget(target);
       throw error;
@@ -75,12 +76,6 @@ export class SandboxVolumes {
     writeFileSync(`${target}.new`, JSON.stringify(asked));
     renameSync(`${target}.new`, `${target}.json`);
     return target;
-  }
-
-  async #isFile(object: StoredObject, subPath: string): Promise<boolean> {
-    const wanted = plain(subPath);
-    const { tree } = await this.#engine.inspect(object.digest);
-    return tree.some(({ path, kind }) => kind === "file" && plain(path) === wanted);
   }
 
   /** A container's mount as it was asked for, where it is one of ours; else undefined. */
@@ -113,12 +108,6 @@ export class SandboxVolumes {
     return [...new Set([...published, ...namesIn(this.#dir)])];
   }
 }
-
-const plain = (path: string): string =>
-  path
-    .split("/")
-    .filter((part) => part !== "" && part !== ".")
-    .join("/");
 
 /** Never recursive: what is still mounted there must not be touched. */
 function removeTarget(target: string): void {
