@@ -6,6 +6,7 @@ import {
   hideBelow,
   IMPLIED,
   isDirectory,
+  isFresh,
   put,
   setAttributes,
   touch,
@@ -21,6 +22,7 @@ const WHITEOUT = ".wh.";
 const OPAQUE = ".wh..wh..opq";
 /** What AUFS kept for itself; Docker wrote it into layers once, and every unpacker skips it. */
 const AUFS = ".wh..wh.";
+const NO_DIRECTORY = "it lies below something that is no directory";
 
 /**
  * Applies one image layer on top of what is there, as image-spec's layer.md says: whiteouts hide what lower layers brought,
@@ -34,6 +36,7 @@ const AUFS = ".wh..wh.";
  */
 export function applyLayer(tree: TreeBuilder, entries: Iterable<TarEntry>, blob: Digest): void {
   tree.layer++;
+  tree.displaced.clear();
   /** By what was written before the last slash, for as long as nothing has changed its meaning. */
   const parents = new Map<string, MutableDirectory>();
   for (const entry of entries) {
@@ -43,7 +46,7 @@ export function applyLayer(tree: TreeBuilder, entries: Iterable<TarEntry>, blob:
     const above = path.slice(0, Math.max(slash, 0));
     let parent = parents.get(above);
     let name: string | undefined = path.slice(slash + 1);
-    if (parent === undefined || !isPlain(name)) {
+    if (parent === undefined || !isPlain(name) || name.startsWith(WHITEOUT)) {
       const components = componentsOf(path, blob);
       name = components.pop();
       if (name === undefined) {
@@ -51,21 +54,36 @@ export function applyLayer(tree: TreeBuilder, entries: Iterable<TarEntry>, blob:
         setAttributes(tree.root, checked(entry, blob), tree.layer);
         continue;
       }
+      if (name.startsWith(WHITEOUT)) {
+        applyMarker(tree, components, name, path, blob);
+        parents.clear();
+        continue;
+      }
       if (components.some((component) => component.startsWith(AUFS))) continue;
       parent = parentOf(tree, components, path, blob);
       if (path.endsWith(name)) parents.set(above, parent);
     }
-    if (name.startsWith(AUFS) && name !== OPAQUE) continue;
-    if (name === OPAQUE) {
-      hideBelow(tree, parent);
-      parents.clear();
-    } else if (name.startsWith(WHITEOUT)) {
-      const hidden = name.slice(WHITEOUT.length);
-      if (hidden === "" || hidden === "." || hidden === "..") throw invalid(entry.path, "it hides no name", blob);
-      hide(tree, parent, hidden);
-      parents.clear();
-    } else if (place(tree, parent, name, entry, blob)) parents.clear();
+    if (place(tree, parent, name, entry, blob)) parents.clear();
   }
+  for (const path of tree.displaced.values()) throw unsafe(path, NO_DIRECTORY, blob);
+}
+
+/** A whiteout says what is not there, so it makes nothing: where its directory is missing, there is nothing to hide. */
+function applyMarker(
+  tree: TreeBuilder,
+  components: readonly string[],
+  marker: string,
+  path: string,
+  blob: Digest,
+): void {
+  const isOpaque = marker === OPAQUE;
+  if (marker.startsWith(AUFS) && !isOpaque) return;
+  const hidden = marker.slice(WHITEOUT.length);
+  if (hidden === "" || hidden === "." || hidden === "..") throw invalid(path, "it hides no name", blob);
+  const parent = resolveWithin(tree.root, components, { followLast: true, as: "root" })?.node;
+  if (!isDirectory(parent)) return;
+  if (isOpaque) hideBelow(tree, parent);
+  else hide(tree, parent, hidden);
 }
 
 /** Puts the entry at its name. True when names seen before may now lead elsewhere. */
@@ -74,6 +92,7 @@ function place(tree: TreeBuilder, parent: MutableDirectory, name: string, entry:
   if (entry.type === "directory") {
     if (isDirectory(existing)) {
       setAttributes(existing, checked(entry, blob), tree.layer);
+      tree.displaced.delete(existing);
       touch(tree, parent, name);
       return false;
     }
@@ -101,12 +120,15 @@ function parentOf(tree: TreeBuilder, components: readonly string[], path: string
   const found = resolveWithin(tree.root, components, {
     followLast: true,
     as: "root",
-    missing(parent, name) {
+    missing(directory, name, instead) {
+      const parent = directory as MutableDirectory;
+      if (instead !== undefined && isFresh(tree, parent, name)) return undefined;
       const made = createDirectory(IMPLIED, tree.layer, 0);
-      put(tree, parent as MutableDirectory, name, made);
+      put(tree, parent, name, made);
+      if (instead !== undefined) tree.displaced.set(made, path);
       return made;
     },
   });
   if (found !== undefined && isDirectory(found.node)) return found.node;
-  throw unsafe(path, "it lies below something that is no directory", blob);
+  throw unsafe(path, NO_DIRECTORY, blob);
 }

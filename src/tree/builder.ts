@@ -20,6 +20,11 @@ export interface TreeBuilder {
   /** Counts what was applied so far: names remember by it whether they belong to this layer or to a lower one. */
   layer: number;
   names: number;
+  /**
+   * Directories that the current layer needs where a lower one has something else, with a name that needs each: fine if the layer
+   * hides or names what is there, which it may do after the fact.
+   */
+  readonly displaced: Map<Node, string>;
 }
 
 /**
@@ -49,7 +54,13 @@ export const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 export const IMPLIED: Attributes = { mode: 0o755, uid: 0, gid: 0, mtime: EPOCH, xattrs: NO_XATTRS };
 
 export function createTree(limits: Partial<TreeLimits> = {}): TreeBuilder {
-  return { root: createDirectory(IMPLIED, 0, 0), limits: { ...TREE_LIMITS, ...limits }, layer: 0, names: 0 };
+  return {
+    root: createDirectory(IMPLIED, 0, 0),
+    limits: { ...TREE_LIMITS, ...limits },
+    layer: 0,
+    names: 0,
+    displaced: new Map(),
+  };
 }
 
 /** The merged tree: the builder's own nodes, so the builder must rest from now on. */
@@ -102,7 +113,8 @@ export function touch(tree: TreeBuilder, parent: MutableDirectory, name: string)
   (parent.fresh ??= new Set()).add(name);
 }
 
-function isFresh(tree: TreeBuilder, parent: MutableDirectory, name: string): boolean {
+/** Whether the current layer put the name there, or named it again. */
+export function isFresh(tree: TreeBuilder, parent: MutableDirectory, name: string): boolean {
   return parent.pureIn === tree.layer || (parent.freshIn === tree.layer && parent.fresh?.has(name) === true);
 }
 
@@ -115,6 +127,7 @@ export function hide(tree: TreeBuilder, parent: MutableDirectory, name: string):
     if (!own) parent.entries.delete(name);
     return;
   }
+  tree.displaced.delete(node);
   hideBelow(tree, node);
   if (own) return;
   if (node.entries.size === 0) parent.entries.delete(name);
@@ -141,6 +154,9 @@ export function hideBelow(tree: TreeBuilder, directory: MutableDirectory): void 
     if (node.entries.size === 0) parent.entries.delete(name);
     else if (node.attributesIn !== tree.layer) setAttributes(node, IMPLIED, 0);
   }
-  for (const { node } of visited) node.pureIn = tree.layer;
+  for (const { node } of visited) {
+    node.pureIn = tree.layer;
+    tree.displaced.delete(node);
+  }
   directory.pureIn = tree.layer;
 }

@@ -8,8 +8,11 @@ export interface Resolving {
   readonly followLast: boolean;
   /** What `..` above the root and absolute targets mean: the tree's own root, as in a chroot; or an escape, which throws. */
   readonly as: "root" | "escape";
-  /** Makes a directory that is missing on the way, or at the end; without it the name leads nowhere. */
-  readonly missing?: (parent: Directory, name: string) => Directory;
+  /**
+   * Makes a directory that is missing on the way, or at the end, or that something else (`instead`) has the name of; without it, and
+   * where it makes none, the name leads nowhere.
+   */
+  readonly missing?: (parent: Directory, name: string, instead: Node | undefined) => Directory | undefined;
 }
 
 export interface Resolved {
@@ -34,9 +37,11 @@ export function resolveWithin(root: Directory, components: readonly string[], ho
       directory = trail.at(-1)?.directory ?? root;
       continue;
     }
-    const node = directory.entries.get(name) ?? how.missing?.(directory, name);
-    if (node === undefined) return undefined;
     const isLast = rest.length === 0;
+    let node = directory.entries.get(name);
+    if (how.missing !== undefined && node?.kind !== "directory" && node?.kind !== "symlink")
+      node = how.missing(directory, name, node);
+    if (node === undefined) return undefined;
     if (node.kind === "symlink" && (!isLast || how.followLast)) {
       if (++links > MOST_LINKS) return undefined;
       if (node.target.startsWith("/")) {

@@ -94,8 +94,10 @@ test("whiteouts hide what lower layers brought, wherever they stand, and never w
   assert.deepEqual(names(merged(["a"], [".wh.a", "a"])), ["a"]);
   assert.deepEqual(names(merged(["d/x", "d/y"], ["d/z", ".wh.d"])), ["d/", "d/z"]);
   assert.deepEqual(names(merged(["d/x", "d/y"], [".wh.d", "d/z"])), ["d/", "d/z"]);
-  assert.deepEqual(names(merged(["a"], [".wh.nothing", "none/.wh.x"])), ["a", "none/"]);
+  assert.deepEqual(names(merged(["a"], [".wh.nothing", "none/.wh.x"])), ["a"]);
   assert.deepEqual(names(merged(["a"], [".wh.a"], ["a"])), ["a"]);
+  assert.deepEqual(names(merged(["a"], ["a/b", ".wh.a"])), ["a/", "a/b"]);
+  assert.deepEqual(names(merged(["d/a"], ["d/a/b", "d/.wh..wh..opq"])), ["d/", "d/a/", "d/a/b"]);
 });
 
 test("opaque whiteouts clear lower siblings at every depth, wherever they stand", () => {
@@ -114,7 +116,7 @@ test("opaque whiteouts clear lower siblings at every depth, wherever they stand"
 });
 
 test("a whiteout that hides no name is an error, AUFS' own names are skipped", () => {
-  for (const bad of ["d/.wh.", ".wh..", ".wh...", ".wh.d/f"])
+  for (const bad of ["d/.wh.", ".wh..", ".wh...", ".wh.d/f", "d/.wh.e/f/"])
     refuses(() => merged([bad]), "INVALID_LAYER", new RegExp(BLOB));
   assert.deepEqual(names(merged(["a", ".wh..wh.plnk/1.2", ".wh..wh.aufs"])), ["a"]);
 });
