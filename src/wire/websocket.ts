@@ -27,9 +27,13 @@ const server = new WebSocketServer({
   noServer: true,
   perMessageDeflate: false,
   maxPayload: MAX_MESSAGE,
-  handleProtocols: (offered, request) => CHOSEN.get(request) ?? offered.values().next().value ?? false,
 });
 const CHOSEN = new WeakMap<IncomingMessage, string>();
+// Kubernetes' `SPDY/3.1+portforward.k8s.io` is no valid subprotocol (RFC 6455 wants a token), so ws would refuse it.
+server.on("headers", (headers, request) => {
+  const protocol = CHOSEN.get(request);
+  if (protocol !== undefined) headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
+});
 
 /** True for a request that asks to become a WebSocket. */
 export function asksForWebSocket(request: IncomingMessage): boolean {
@@ -53,15 +57,16 @@ export function acceptWebSocket(
   protocol: string,
 ): Promise<WebSocketChannel> {
   CHOSEN.set(request, protocol);
+  delete request.headers["sec-websocket-protocol"];
   return new Promise((resolve, reject) => {
     socket.once("close", () => {
       reject(new Failure("UNAVAILABLE", "WEBSOCKET_HANDSHAKE", "the client left during the WebSocket handshake"));
     });
-    server.handleUpgrade(request, socket, head, (ws) => resolve(channel(ws)));
+    server.handleUpgrade(request, socket, head, (ws) => resolve(channel(ws, protocol)));
   });
 }
 
-function channel(ws: WebSocket): WebSocketChannel {
+function channel(ws: WebSocket, protocol: string): WebSocketChannel {
   ws.binaryType = "nodebuffer";
   const waiting: Buffer[] = [];
   let bytes = 0;
@@ -86,7 +91,7 @@ function channel(ws: WebSocket): WebSocketChannel {
     wake();
   });
   return {
-    protocol: ws.protocol,
+    protocol,
     async *receive() {
       for (;;) {
         const message = waiting.shift();

@@ -1,0 +1,69 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ApiRequest } from "../router.ts";
+import { askKubelet, errorText, type KubeletAccess } from "./kubelet-request.ts";
+import type { KubeletAddress } from "./location.ts";
+
+/** Of a request for SPDY, what a kubelet has to know. The client's credentials stay here. */
+const PASSED = ["x-stream-protocol-version", "upgrade", "connection"];
+const RETURNED = ["x-stream-protocol-version", "upgrade", "connection"];
+
+/** Hands a client's upgraded connection to a kubelet as it is: what they say to each other is theirs. */
+export async function tunnel(
+  request: ApiRequest,
+  socket: Duplex,
+  head: Buffer,
+  access: KubeletAccess,
+  at: KubeletAddress,
+  path: string,
+): Promise<void> {
+  const headers = Object.fromEntries(PASSED.flatMap((name) => headersOf(request.raw, name)));
+  const answer = await askKubelet(access, at, { method: "POST", path, headers, signal: request.signal });
+  if (!answer.upgraded) {
+    await refuse(socket, answer.response);
+    return;
+  }
+  const lines = RETURNED.flatMap((name) => headersOf(answer.response, name)).flatMap(([name, values]) =>
+    values.map((value) => `${name}: ${value}`),
+  );
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`);
+  await join(socket, head, answer.socket, answer.head);
+}
+
+/**
+ * Joins two connections until both directions have ended, or one broke. `head` is what was read of each already.
+ * Never throws: a broken connection is how these end.
+ */
+export async function join(near: Duplex, nearHead: Buffer, far: Duplex, farHead: Buffer): Promise<void> {
+  if (nearHead.length > 0) far.write(nearHead);
+  if (farHead.length > 0) near.write(farHead);
+  const results = await Promise.allSettled([pipeline(near, far), pipeline(far, near)]);
+  if (results.some(({ status }) => status === "rejected")) {
+    near.destroy();
+    far.destroy();
+  }
+}
+
+/** Passes on why a kubelet did not upgrade, as it said it. */
+async function refuse(socket: Duplex, response: IncomingMessage): Promise<void> {
+  const body = Buffer.from(await errorText(response));
+  const status = response.statusCode === 101 ? 502 : (response.statusCode ?? 502);
+  socket.end(
+    Buffer.concat([
+      Buffer.from(
+        `HTTP/1.1 ${status} ${response.statusMessage || "Error"}\r\nConnection: close\r\n` +
+          `Content-Type: ${response.headers["content-type"] ?? "text/plain; charset=utf-8"}\r\n` +
+          `Content-Length: ${body.length}\r\n\r\n`,
+        "latin1",
+      ),
+      body,
+    ]),
+  );
+}
+
+/** All values of a header, each as it was sent. */
+function headersOf(message: IncomingMessage, name: string): [string, string[]][] {
+  const values = message.headersDistinct[name];
+  return values === undefined ? [] : [[name, values]];
+}
