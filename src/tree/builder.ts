@@ -101,9 +101,19 @@ export function isDirectory(node: Node | undefined): node is MutableDirectory {
 
 /** Puts a name in place of whatever had it, as one of the current layer. */
 export function put(tree: TreeBuilder, parent: MutableDirectory, name: string, node: Node): void {
-  if (!parent.entries.has(name) && ++tree.names > tree.limits.names) throw limited(tree.limits.names);
+  const existing = parent.entries.get(name);
+  if (existing === undefined && ++tree.names > tree.limits.names) throw limited(tree.limits.names);
+  if (isDirectory(existing)) forgetDisplaced(tree, existing);
   parent.entries.set(name, node);
   touch(tree, parent, name);
+}
+
+function forgetDisplaced(tree: TreeBuilder, gone: MutableDirectory): void {
+  const pending = tree.displaced.size === 0 ? [] : [gone];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    tree.displaced.delete(next);
+    for (const node of next.entries.values()) if (isDirectory(node)) pending.push(node);
+  }
 }
 
 /** Marks a name as one of the current layer, whether or not it was there before. */
