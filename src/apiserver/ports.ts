@@ -8,7 +8,8 @@ export interface ApiHost {
    * One object of a core resource by its plural (`pods`, `nodes`, `serviceaccounts`, `secrets`).
    * `namespace` is "" for what has none. Throws the StatusError of a missing object.
    */
-  get(resource: string, namespace: string, name: string): KubeObject;
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the resource it names tells the caller the kind
+  get<T extends KubeObject>(resource: string, namespace: string, name: string): T;
   readonly log: Log;
 }
 

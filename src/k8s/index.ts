@@ -2,6 +2,7 @@
 export type * from "./types.ts";
 export { canonicalTime, decode, timestamp, type Decoded } from "./codec.ts";
 export { jsonPatch } from "./json-patch.ts";
+export { applyFields, recordUpdate, type FieldManager, type ManagedFieldsEntry } from "./managed-fields.ts";
 export { isRecord, jsonEqual, mergePatch } from "./merge-patch.ts";
 export {
   conditionOf,

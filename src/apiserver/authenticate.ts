@@ -1,0 +1,50 @@
+import type { IncomingMessage } from "node:http";
+import type { TLSSocket } from "node:tls";
+import type { ApiHost, Tokens } from "./ports.ts";
+import type { User } from "./router.ts";
+import { unauthorized } from "./status.ts";
+
+export const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
+
+/** Who may name users: the certificate authority (checked by TLS), fixed tokens, and signed tokens. */
+export interface Authenticator {
+  readonly fixed: ReadonlyMap<string, User>;
+  readonly tokens?: Tokens | undefined;
+  readonly host: ApiHost;
+}
+
+/** The user of a request. No credentials make it anonymous; wrong ones throw 401. */
+export async function authenticate(request: IncomingMessage, { fixed, tokens, host }: Authenticator): Promise<User> {
+  const certificate = ofCertificate(request);
+  if (certificate !== undefined) return certificate;
+  const header = request.headers.authorization;
+  const protocols = request.headers["sec-websocket-protocol"] ?? "";
+  const offered = /base64url\.bearer\.authorization\.k8s\.io\.([A-Za-z0-9_-]+)/.exec(protocols)?.[1];
+  if (header === undefined && offered === undefined) return ANONYMOUS;
+  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
+  const token = bearer ?? (offered === undefined ? undefined : Buffer.from(offered, "base64url").toString());
+  if (token === undefined) throw unauthorized();
+  const user = fixed.get(token) ?? (await tokens?.verify(token, host));
+  if (user === undefined) throw unauthorized();
+  return withAuthenticated(user);
+}
+
+export function withAuthenticated(user: User): User {
+  return user.groups.includes("system:authenticated")
+    ? user
+    : { ...user, groups: [...user.groups, "system:authenticated"] };
+}
+
+function ofCertificate(request: IncomingMessage): User | undefined {
+  const socket = request.socket as Partial<TLSSocket>;
+  if (socket.authorized !== true || socket.getPeerCertificate === undefined) return undefined;
+  const { subject } = socket.getPeerCertificate();
+  const name = first(subject?.CN);
+  if (name === undefined) return undefined;
+  return withAuthenticated({ name, groups: all(subject?.O) });
+}
+
+// Node gives one name as a string and several as a list.
+const all = (value: string | string[] | undefined): string[] =>
+  value === undefined ? [] : Array.isArray(value) ? value : [value];
+const first = (value: string | string[] | undefined): string | undefined => all(value)[0];

@@ -1,0 +1,129 @@
+import { decode, isRecord, parseYaml, type KubeObject } from "#k8s";
+import { messageOf } from "#base";
+import type { ApiRequest } from "./router.ts";
+import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
+import { StatusError, badRequest } from "./status.ts";
+
+export const ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/** The media type of a request's body, without parameters; JSON where it says nothing. */
+export function mediaTypeOf(request: ApiRequest): string {
+  const header = request.raw.headers["content-type"] ?? "";
+  return (header.split(";")[0] ?? "").trim().toLowerCase() || "application/json";
+}
+
+/** The value of a JSON or YAML body; `undefined` for an empty one. `kind` names what was expected, for the error. */
+export async function readBody(request: ApiRequest, kind: string): Promise<unknown> {
+  const type = mediaTypeOf(request);
+  if (type !== "application/json" && type !== "application/yaml") throw unsupportedBody();
+  const text = (await request.body()).toString("utf8");
+  if (text === "") return undefined;
+  return type === "application/yaml" ? parseYamlBody(text) : parseJson(text, kind);
+}
+
+export function unsupportedBody(): StatusError {
+  return new StatusError(
+    415,
+    "UnsupportedMediaType",
+    `the body of the request was in an unknown format - accepted media types include: ${ACCEPTED}`,
+  );
+}
+
+export function parseYamlBody(text: string): unknown {
+  try {
+    return parseYaml(text);
+  } catch (cause) {
+    throw badRequest(`error converting YAML to JSON: yaml: ${messageOf(cause)}`);
+  }
+}
+
+/** Parses JSON; the error says what Go's decoder would, as far as that can be told. */
+export function parseJson(text: string, kind: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    const shown = text.length > 27 ? `${text.slice(0, 27)} ...` : text;
+    const why = `couldn't get version/kind; json parse error: ${goSyntaxError(messageOf(cause), text)}`;
+    throw badRequest(`the object provided is unrecognized (must be of type ${kind}): ${why} (${shown})`);
+  }
+}
+
+function goSyntaxError(message: string, text: string): string {
+  const position = /at position (\d+)/.exec(message)?.[1];
+  if (position === undefined || Number(position) >= text.length || /Unexpected end|Unterminated/.test(message))
+    return "unexpected end of JSON input";
+  return `invalid character '${text.charAt(Number(position))}' in the JSON text`;
+}
+
+export type Validation = "Ignore" | "Warn" | "Strict";
+
+/** The `fieldValidation` of a request; the server's default is to warn. */
+export function validationOf(query: URLSearchParams): Validation {
+  const value = query.get("fieldValidation") ?? "";
+  if (value === "") return "Warn";
+  if (value === "Ignore" || value === "Warn" || value === "Strict") return value;
+  throw new StatusError(
+    422,
+    "Invalid",
+    `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "${value}": supported values: "Ignore", "Warn", "Strict"`,
+    {
+      group: "meta.k8s.io",
+      kind: "CreateOptions",
+      causes: [
+        {
+          reason: "FieldValueNotSupported",
+          message: `Unsupported value: "${value}": supported values: "Ignore", "Warn", "Strict"`,
+          field: "fieldValidation",
+        },
+      ],
+    },
+  );
+}
+
+/** An object as its resource has it, with what the client should be told about unknown fields. */
+export function decodeAs(
+  resource: Pick<Resource, "group" | "version" | "kind" | "type">,
+  value: unknown,
+  validation: Validation,
+  duplicates: readonly string[] = [],
+): { object: AnyObject; warnings: string[] } {
+  if (!isRecord(value)) throw badRequest(`the object provided is unrecognized (must be of type ${resource.kind})`);
+  const given = value as KubeObject;
+  const apiVersion = apiVersionOf(resource);
+  const wrongKind = given.kind !== undefined && given.kind !== "" && given.kind !== resource.kind;
+  const wrongVersion = given.apiVersion !== undefined && given.apiVersion !== "" && given.apiVersion !== apiVersion;
+  if (wrongKind || wrongVersion) {
+    const version = given.apiVersion || apiVersion;
+    const kind = given.kind || resource.kind;
+    const short = version.replace(/^.*\//, "");
+    throw badRequest(
+      wrongVersion && !wrongKind
+        ? `the API version in the data (${version}) does not match the expected API version (${apiVersion})`
+        : `${kind} in version "${short}" cannot be handled as a ${resource.kind}: converting (${short}.${kind}) to (${resource.group === "" ? "core" : resource.group.split(".")[0]}.${resource.kind}): unknown conversion`,
+    );
+  }
+  const decoded = guard(resource, () => decode(value, resource.type));
+  const problems = [
+    ...decoded.unknown.map((path) => `unknown field "${path}"`),
+    ...duplicates.map((path) => `duplicate field "${path}"`),
+  ];
+  if (validation === "Strict" && problems.length > 0)
+    throw cannotHandle(resource, `strict decoding error: ${problems.join(", ")}`);
+  const object = decoded.value as AnyObject;
+  object.metadata ??= {};
+  return { object, warnings: validation === "Warn" ? problems : [] };
+}
+
+export function cannotHandle(resource: { version: string; kind: string }, why: string): StatusError {
+  return badRequest(
+    `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ${why}`,
+  );
+}
+
+function guard<T>(resource: { version: string; kind: string }, run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    throw cannotHandle(resource, messageOf(cause));
+  }
+}

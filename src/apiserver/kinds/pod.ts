@@ -1,0 +1,245 @@
+import { jsonEqual, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
+import { subdomainName } from "../meta.ts";
+import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
+import { validatePodUpdate } from "../pods/update.ts";
+import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
+import { AGE, NAME, ageOf, column } from "./columns.ts";
+import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
+
+export const pods: Resource = {
+  group: "",
+  version: "v1",
+  resource: "pods",
+  singular: "pod",
+  kind: "Pod",
+  type: "v1.Pod",
+  shortNames: ["po"],
+  categories: ["all"],
+  namespaced: true,
+  verbs: ALL_VERBS,
+  storedAs: "pods",
+  hasStatus: true,
+  generations: true,
+  returnsDeleted: true,
+  nameErrors: subdomainName,
+  default: (object, policy) => defaultPod(object as Pod, policy),
+  prepareCreate(object, policy) {
+    const pod = object as Pod;
+    const status: PodStatus = { phase: "Pending", qosClass: qosClass(pod) };
+    object["status"] = status;
+    if (!policy.imageVolume) dropImageVolumes(pod);
+    admitPod(pod);
+    if (policy.alwaysPullImages) alwaysPullImages(pod);
+    if ((pod.spec?.schedulingGates ?? []).length > 0)
+      status.conditions = [
+        {
+          type: "PodScheduled",
+          status: "False",
+          reason: "SchedulingGated",
+          message: "Scheduling is blocked due to non-empty scheduling gates",
+        },
+      ];
+  },
+  prepareUpdate(object, before, policy) {
+    const pod = object as Pod;
+    const old = before as Pod;
+    object["status"] = old.status;
+    const used = (old.spec?.volumes ?? []).some((volume) => volume.image !== undefined);
+    if (!policy.imageVolume && !used) dropImageVolumes(pod);
+    if (pod.spec !== undefined && old.spec !== undefined) {
+      // Admission ran when the Pod was created; a replacement that leaves its results out keeps them.
+      pod.spec.tolerations ??= old.spec.tolerations ?? [];
+      if (old.spec.priority !== undefined) pod.spec.priority ??= old.spec.priority;
+      if (old.spec.preemptionPolicy !== undefined) pod.spec.preemptionPolicy ??= old.spec.preemptionPolicy;
+      if (old.spec.nodeName !== undefined) pod.spec.nodeName ??= old.spec.nodeName;
+      if (pod.spec.tolerations.length === 0) delete pod.spec.tolerations;
+      admitPod(pod);
+    }
+    const images = (of: Pod): unknown =>
+      [...(of.spec?.initContainers ?? []), ...(of.spec?.containers ?? [])].map((c) => c.image);
+    if (policy.alwaysPullImages && !jsonEqual(images(pod), images(old))) alwaysPullImages(pod);
+  },
+  prepareStatus(object, before) {
+    const pod = object as Pod;
+    const old = before as Pod;
+    if (old.spec !== undefined) pod.spec = old.spec;
+    const status: PodStatus = { ...pod.status };
+    if (!status.qosClass && old.status?.qosClass) status.qosClass = old.status.qosClass;
+    object["status"] = status;
+    if (old.metadata?.ownerReferences === undefined) delete object.metadata.ownerReferences;
+    else object.metadata.ownerReferences = old.metadata.ownerReferences;
+  },
+  validate: (object, errors, policy) => validatePod(object as Pod, policy.podRules, errors),
+  validateUpdate: (object, before, errors) => validatePodUpdate(object as Pod, before as Pod, errors),
+  fields(object) {
+    const { spec, status } = object as Pod;
+    return {
+      "spec.nodeName": spec?.nodeName ?? "",
+      "spec.restartPolicy": spec?.restartPolicy ?? "",
+      "spec.schedulerName": spec?.schedulerName ?? "",
+      "spec.serviceAccountName": spec?.serviceAccountName ?? "",
+      "spec.hostNetwork": String(spec?.hostNetwork ?? false),
+      "status.phase": status?.phase ?? "",
+      "status.podIP": status?.podIP ?? "",
+      "status.nominatedNodeName": status?.nominatedNodeName ?? "",
+    };
+  },
+  columns: [
+    NAME,
+    column("Ready", "The aggregate readiness state of this pod for accepting traffic."),
+    column("Status", "The aggregate status of the containers in this pod."),
+    column(
+      "Restarts",
+      "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+    ),
+    AGE,
+    column(
+      "IP",
+      "podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+      1,
+    ),
+    column(
+      "Node",
+      "NodeName indicates in which node this pod is scheduled. If empty, this pod is a candidate for scheduling by the scheduler defined in schedulerName. Once this field is set, the kubelet for this node becomes responsible for the lifecycle of this pod. This field should not be used to express a desire for the pod to be scheduled on a specific node. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename",
+      1,
+    ),
+    column("Nominated Node", "The node a preempting pod is meant for.", 1),
+    column("Readiness Gates", "If specified, all readiness gates will be evaluated for pod readiness.", 1),
+  ],
+  cells: (object, now) => podCells(object as Pod, now),
+};
+
+const isSidecar = (pod: Pod, name: string): boolean =>
+  (pod.spec?.initContainers ?? []).some(
+    (container) => container.name === name && (container as { restartPolicy?: string }).restartPolicy === "Always",
+  );
+
+function podCells(pod: Pod, now: Date): unknown[] {
+  const { status = {}, spec } = pod;
+  let ready = 0;
+  let total = spec?.containers.length ?? 0;
+  let restarts = 0;
+  let last: string | undefined;
+  const seen = (container: ContainerStatus): void => {
+    restarts += container.restartCount;
+    const finished = container.lastState?.terminated?.finishedAt;
+    if (finished !== undefined && finished !== null && (last === undefined || finished > last)) last = finished;
+  };
+  const sidecars = (spec?.initContainers ?? []).filter((container) => isSidecar(pod, container.name));
+  total += sidecars.length;
+  let reason = status.reason ?? status.phase ?? "";
+  const gated = status.conditions?.some((c) => c.type === "PodScheduled" && c.reason === "SchedulingGated");
+  if (gated === true) reason = "SchedulingGated";
+
+  let initializing = false;
+  for (const [i, container] of (status.initContainerStatuses ?? []).entries()) {
+    seen(container);
+    const { terminated, waiting } = container.state ?? {};
+    const sidecar = isSidecar(pod, container.name);
+    if (terminated?.exitCode === 0) continue;
+    if (sidecar && (container as { started?: boolean }).started === true) {
+      if (container.ready) ready++;
+      continue;
+    }
+    if (terminated !== undefined) {
+      reason = terminated.reason
+        ? `Init:${terminated.reason}`
+        : terminated.signal
+          ? `Init:Signal:${terminated.signal}`
+          : `Init:ExitCode:${terminated.exitCode}`;
+    } else if (waiting?.reason && waiting.reason !== "PodInitializing") reason = `Init:${waiting.reason}`;
+    else reason = `Init:${i}/${spec?.initContainers?.length ?? 0}`;
+    initializing = true;
+    break;
+  }
+  const initialized = status.conditions?.some((c) => c.type === "Initialized" && c.status === "True") === true;
+  if (!initializing || initialized) {
+    if (!initializing) last = undefined;
+    if (!initializing) restarts = sidecarRestarts(pod);
+    let running = false;
+    for (const container of (status.containerStatuses ?? []).toReversed()) {
+      seen(container);
+      const { terminated, waiting, running: runs } = container.state ?? {};
+      if (waiting?.reason) reason = waiting.reason;
+      else if (terminated?.reason) reason = terminated.reason;
+      else if (terminated !== undefined)
+        reason = terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`;
+      else if (container.ready && runs !== undefined) {
+        running = true;
+        ready++;
+      }
+    }
+    if (reason === "Completed" && running)
+      reason =
+        status.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true ? "Running" : "NotReady";
+  }
+  const ended = status.phase === "Succeeded" || status.phase === "Failed";
+  if (pod.metadata?.deletionTimestamp !== undefined && status.reason === "NodeLost") reason = "Unknown";
+  else if (pod.metadata?.deletionTimestamp !== undefined && !ended) reason = "Terminating";
+  const gates = spec?.readinessGates ?? [];
+  const passed = gates.filter((gate) =>
+    status.conditions?.some((c) => c.type === gate.conditionType && c.status === "True"),
+  ).length;
+  return [
+    pod.metadata?.name ?? "",
+    `${ready}/${total}`,
+    reason,
+    restarts > 0 && last !== undefined ? `${restarts} (${ageOf(last, now)} ago)` : String(restarts),
+    ageOf(pod.metadata?.creationTimestamp, now),
+    status.podIPs?.[0]?.ip || status.podIP || "<none>",
+    spec?.nodeName || "<none>",
+    status.nominatedNodeName || "<none>",
+    gates.length === 0 ? "<none>" : `${passed}/${gates.length}`,
+  ];
+}
+
+const sidecarRestarts = (pod: Pod): number =>
+  (pod.status?.initContainerStatuses ?? [])
+    .filter((container) => isSidecar(pod, container.name))
+    .reduce((sum, container) => sum + container.restartCount, 0);
+
+export const podTemplates: Resource = {
+  group: "",
+  version: "v1",
+  resource: "podtemplates",
+  singular: "podtemplate",
+  kind: "PodTemplate",
+  type: "v1.PodTemplate",
+  namespaced: true,
+  verbs: ALL_VERBS,
+  storedAs: "podtemplates",
+  hasStatus: false,
+  generations: true,
+  returnsDeleted: true,
+  nameErrors: subdomainName,
+  default(object, policy) {
+    const template = (object as AnyObject & { template?: Pod }).template;
+    if (template !== undefined) defaultPod(template, policy);
+  },
+  validate(object, errors, policy) {
+    const template = (object as AnyObject & { template?: Pod }).template;
+    validatePodSpec(
+      template?.spec ?? { containers: [] },
+      "template.spec",
+      { ...policy.podRules, isPod: false },
+      errors,
+    );
+  },
+  columns: [
+    NAME,
+    column("Containers", "Names of each container in the template."),
+    column("Images", "Images referenced by each container in the template."),
+    column("Pod Labels", "The labels for the pod template."),
+  ],
+  cells(object: KubeObject) {
+    const template = (object as AnyObject & { template?: Pod }).template;
+    const containers = template?.spec?.containers ?? [];
+    const labels = Object.entries(template?.metadata?.labels ?? {}).map(([key, value]) => `${key}=${value}`);
+    return [
+      object.metadata?.name ?? "",
+      containers.map((container) => container.name).join(","),
+      containers.map((container) => container.image).join(","),
+      labels.length === 0 ? "<none>" : labels.join(","),
+    ];
+  },
+};

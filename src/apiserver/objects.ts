@@ -1,0 +1,283 @@
+import { decode, jsonEqual, timestamp, type KubeObject, type ObjectMeta, type Pod } from "#k8s";
+import { FieldErrors } from "./field-errors.ts";
+import type { AnyObject, Policy, Resource } from "./kinds/resource.ts";
+import { generateName, newMeta, nextMeta, validateMeta, validateMetaUpdate } from "./meta.ts";
+import { CHANGED, StatusError, alreadyExists, badRequest, conflict, core, forbidden, notFound } from "./status.ts";
+import type { Storage, Stored } from "./storage.ts";
+
+export interface WriteOptions {
+  readonly dryRun: boolean;
+  /** Sets `managedFields` on the way in, from the object before and the one that will be stored. */
+  readonly manage?: (object: AnyObject, before: AnyObject | undefined) => void;
+}
+
+export interface DeleteOptions {
+  readonly gracePeriodSeconds?: number;
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+  readonly propagationPolicy?: string;
+  readonly dryRun?: boolean;
+}
+
+/** What became of a deletion: the object as it last was, and whether it is gone. */
+export interface Deleted {
+  readonly stored: Stored;
+  readonly gone: boolean;
+}
+
+const NAMES_TRIED = 8;
+
+/** What the API does to objects, one resource at a time, without HTTP. Nothing here yields: each call is one step. */
+export class Objects {
+  readonly storage: Storage;
+  readonly policy: Policy;
+
+  constructor(storage: Storage, policy: Policy) {
+    this.storage = storage;
+    this.policy = policy;
+  }
+
+  get(resource: Resource, namespace: string, name: string): Stored {
+    const stored = this.storage.get(resource.storedAs, namespace, name);
+    if (stored === undefined) throw notFound(resource, name);
+    return stored;
+  }
+
+  create(resource: Resource, namespace: string, given: AnyObject, options: WriteOptions): Stored {
+    const { metadata } = given;
+    if (metadata.namespace !== undefined && metadata.namespace !== "" && metadata.namespace !== namespace)
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+    if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== "")
+      throw new StatusError(500, "InternalError", "resourceVersion should not be set on objects to be created");
+    if (resource.namespaced) this.#admitNamespace(resource, namespace, metadata.name ?? "");
+    let object = toStored(resource, given);
+    object.metadata = newMeta(object.metadata, namespace, resource.generations);
+    for (let i = 0; metadata.generateName && !metadata.name && i < NAMES_TRIED; i++) {
+      if (this.storage.get(resource.storedAs, namespace, object.metadata.name ?? "") === undefined) break;
+      object.metadata.name = generateName(metadata.generateName);
+    }
+    resource.default?.(object, this.policy);
+    resource.prepareCreate?.(object, this.policy);
+    const errors = new FieldErrors();
+    validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
+    resource.validate?.(object, errors, this.policy);
+    const name = object.metadata.name ?? "";
+    errors.check(resource.kind, resource.group, name);
+    const existing = this.storage.get(resource.storedAs, namespace, name);
+    if (existing !== undefined)
+      throw alreadyExists(resource, name, existing.object.metadata?.deletionTimestamp !== undefined);
+    options.manage?.(object, undefined);
+    object = normal(resource, object);
+    return this.#write(resource, namespace, name, object, options.dryRun);
+  }
+
+  /**
+   * Replaces an object, or its status alone, by what `change` makes of a copy of it. What the client may not set is put
+   * back. Where nothing changes nothing is written.
+   */
+  update(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    change: (current: AnyObject) => AnyObject,
+    options: WriteOptions & { readonly part?: "status" | "ephemeralcontainers" | undefined },
+  ): Stored {
+    const current = this.get(resource, namespace, name);
+    const before = copy(current.object);
+    const given = toStored(resource, change(fromStored(resource, current.object)));
+    const meta = given.metadata;
+    if (meta.name !== undefined && meta.name !== "" && meta.name !== name)
+      throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
+    if (meta.namespace !== undefined && meta.namespace !== "" && meta.namespace !== namespace)
+      throw badRequest(
+        `the namespace of the object (${meta.namespace}) does not match the namespace on the request (${namespace})`,
+      );
+    checkVersion(resource, name, meta, before.metadata);
+    const object: AnyObject = {
+      ...given,
+      metadata: nextMeta({ ...meta, name, ...(namespace === "" ? {} : { namespace }) }, before.metadata),
+    };
+    resource.default?.(object, this.policy);
+    if (options.part === "status") resource.prepareStatus?.(object, before);
+    else if (options.part === undefined) resource.prepareUpdate?.(object, before, this.policy);
+    const errors = new FieldErrors();
+    validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
+    validateMetaUpdate(object.metadata, before.metadata, errors);
+    if (options.part === undefined) {
+      if (resource.kind !== "Pod") resource.validate?.(object, errors, this.policy);
+      resource.validateUpdate?.(object, before, errors, this.policy);
+    }
+    errors.check(resource.kind, resource.group, name);
+    if (resource.generations && options.part !== "status" && specChanged(object, before))
+      object.metadata.generation = (before.metadata.generation ?? 0) + 1;
+    options.manage?.(object, before);
+    const next = normal(resource, object);
+    if (sameButManagers(next, before)) return current;
+    if (isReleased(next)) {
+      if (options.dryRun) return made(resource, namespace, name, next);
+      return this.#remove(resource, namespace, name, next);
+    }
+    return this.#write(resource, namespace, name, next, options.dryRun);
+  }
+
+  /** Deletes an object, or begins to: a Pod on a node gets its grace, and finalizers hold what they guard. */
+  delete(resource: Resource, namespace: string, name: string, options: DeleteOptions): Deleted {
+    const current = this.get(resource, namespace, name);
+    const object = copy(current.object);
+    const { metadata } = object;
+    const { preconditions } = options;
+    if (preconditions?.uid !== undefined && preconditions.uid !== metadata.uid)
+      throw conflict(
+        resource,
+        name,
+        `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${metadata.uid}`,
+      );
+    if (preconditions?.resourceVersion !== undefined && preconditions.resourceVersion !== metadata.resourceVersion)
+      throw conflict(
+        resource,
+        name,
+        `Precondition failed: ResourceVersion in precondition: ${preconditions.resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`,
+      );
+    const dryRun = options.dryRun === true;
+    const already = metadata.deletionTimestamp !== undefined;
+    const graceful = resource.kind === "Pod";
+    const grace = graceful ? podGrace(object as Pod, options.gracePeriodSeconds) : 0;
+    const held = (metadata.finalizers ?? []).length > 0 || resource.kind === "Namespace";
+    if (already) {
+      const left = metadata.deletionGracePeriodSeconds ?? 0;
+      const sooner = graceful && (options.gracePeriodSeconds !== undefined || grace === 0) && grace < left;
+      if (!sooner) {
+        if (held || grace > 0 || left > 0) return { stored: current, gone: false };
+        return { stored: this.#gone(resource, namespace, name, object, dryRun), gone: true };
+      }
+    }
+    const asked = already
+      ? Date.parse(metadata.deletionTimestamp ?? "") - (metadata.deletionGracePeriodSeconds ?? 0) * 1000
+      : Date.now();
+    if (graceful || held) {
+      metadata.deletionTimestamp = timestamp(new Date(asked + grace * 1000));
+      metadata.deletionGracePeriodSeconds = grace;
+      if (!already && resource.generations) metadata.generation = (metadata.generation ?? 0) + 1;
+    }
+    if (resource.kind === "Namespace") {
+      delete metadata.deletionGracePeriodSeconds;
+      object["status"] = { ...(object["status"] as object), phase: "Terminating" };
+    }
+    const next = normal(resource, object);
+    if (grace === 0 && !held) return { stored: this.#gone(resource, namespace, name, next, dryRun), gone: true };
+    return { stored: this.#write(resource, namespace, name, next, dryRun), gone: false };
+  }
+
+  /** Writes an object past all checks: for subresources that set what a client may not. */
+  put(resource: Resource, namespace: string, name: string, object: AnyObject, dryRun = false): Stored {
+    return this.#write(resource, namespace, name, normal(resource, object), dryRun);
+  }
+
+  /** Removes an object at once, whatever holds it. */
+  remove(resource: Resource, namespace: string, name: string): Stored {
+    return this.#remove(resource, namespace, name, copy(this.get(resource, namespace, name).object));
+  }
+
+  #gone(resource: Resource, namespace: string, name: string, object: AnyObject, dryRun: boolean): Stored {
+    return dryRun ? made(resource, namespace, name, object) : this.#remove(resource, namespace, name, object);
+  }
+
+  #remove(resource: Resource, namespace: string, name: string, deleted: AnyObject): Stored {
+    const [stored] = this.storage.write({ resource: resource.storedAs, namespace, name, deleted });
+    return stored!;
+  }
+
+  #write(resource: Resource, namespace: string, name: string, object: AnyObject, dryRun: boolean): Stored {
+    if (dryRun) return made(resource, namespace, name, object);
+    const [stored] = this.storage.write({ resource: resource.storedAs, namespace, name, object });
+    return stored!;
+  }
+
+  #admitNamespace(resource: Resource, namespace: string, name: string): void {
+    const found = this.storage.get("namespaces", "", namespace);
+    if (found === undefined) throw notFound(core("namespaces"), namespace);
+    if (found.object.metadata?.deletionTimestamp === undefined) return;
+    const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
+    const error = forbidden(resource, name, why);
+    throw new StatusError(403, "Forbidden", error.message, {
+      ...error.body.details,
+      causes: [
+        {
+          reason: "NamespaceTerminating",
+          message: `namespace ${namespace} is being terminated`,
+          field: "metadata.namespace",
+        },
+      ],
+    });
+  }
+}
+
+const copy = (object: KubeObject): AnyObject => structuredClone(object) as AnyObject;
+
+function toStored(resource: Resource, given: AnyObject): AnyObject {
+  return structuredClone(resource.toStored?.(given) ?? given);
+}
+
+function fromStored(resource: Resource, object: KubeObject): AnyObject {
+  return structuredClone(resource.fromStored?.(object) ?? object) as AnyObject;
+}
+
+/** The object as storage keeps it: every field in its place, empty ones left out, no kind. */
+export function normal(resource: Resource, object: AnyObject): AnyObject {
+  const {
+    kind: _kind,
+    apiVersion: _version,
+    ...rest
+  } = decode(object, resource.fromStored === undefined ? resource.type : "v1.Event").value;
+  return rest as AnyObject;
+}
+
+function made(resource: Resource, namespace: string, name: string, object: AnyObject): Stored {
+  return { resource: resource.storedAs, namespace, name, version: 0, object, json: JSON.stringify(object) };
+}
+
+function checkVersion(resource: Resource, name: string, meta: ObjectMeta, before: ObjectMeta): void {
+  if (meta.uid !== undefined && meta.uid !== "" && meta.uid !== before.uid)
+    throw conflict(
+      resource,
+      name,
+      `Precondition failed: UID in precondition: ${meta.uid}, UID in object meta: ${before.uid}`,
+    );
+  if (
+    meta.resourceVersion !== undefined &&
+    meta.resourceVersion !== "" &&
+    meta.resourceVersion !== before.resourceVersion
+  )
+    throw conflict(resource, name, CHANGED);
+}
+
+/** All but metadata and status. */
+function specChanged(object: AnyObject, before: AnyObject): boolean {
+  const rest = ({ metadata: _m, status: _s, kind: _k, apiVersion: _a, ...others }: AnyObject): unknown => others;
+  return !jsonEqual(rest(object), rest(before));
+}
+
+/** Whether only the times of managers differ: such a write says nothing new. */
+function sameButManagers(next: AnyObject, before: AnyObject): boolean {
+  const plain = (object: AnyObject): unknown => {
+    const { resourceVersion: _v, managedFields, ...metadata } = object.metadata;
+    const managers = managedFields?.map(({ time: _t, ...manager }) => manager);
+    return { ...object, metadata: { ...metadata, managers } };
+  };
+  return jsonEqual(plain(next), plain(before));
+}
+
+/** Marked for deletion, its grace over and no finalizer left: the update that made it so deletes it. */
+function isReleased({ metadata }: AnyObject): boolean {
+  return (
+    metadata.deletionTimestamp !== undefined &&
+    (metadata.finalizers ?? []).length === 0 &&
+    (metadata.deletionGracePeriodSeconds ?? 1) === 0
+  );
+}
+
+/** The seconds a Pod has to end: none where no kubelet has it, or where it has ended already. */
+function podGrace(pod: Pod, asked: number | undefined): number {
+  if (!pod.spec?.nodeName || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return 0;
+  const grace = asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;
+  return grace < 0 ? 1 : grace;
+}

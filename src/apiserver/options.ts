@@ -1,0 +1,86 @@
+import { Failure, type Log } from "#base";
+import type { Pki } from "#wire";
+import type { Policy } from "./kinds/resource.ts";
+import type { Tokens } from "./ports.ts";
+import type { User } from "./router.ts";
+import { minorOf } from "./versions.ts";
+
+export interface ApiServerOptions {
+  /** Holds `apiserver.db`. */
+  readonly dataDir: string;
+  /** The address to listen at; 127.0.0.1 by default. */
+  readonly host?: string;
+  /** 0 or none for any free port. */
+  readonly port?: number;
+  /** Who signs the server's certificate and its clients'. Without it the server speaks plain HTTP, on loopback only. */
+  readonly pki?: Pki;
+  /** Further names and addresses the server's certificate is for. */
+  readonly names?: readonly string[];
+  /** `ImageVolume=false,…`, as `--feature-gates` has it. */
+  readonly featureGates?: string;
+  /** `AlwaysPullImages,…`, as `--enable-admission-plugins` has it. */
+  readonly admissionPlugins?: string;
+  /** `1.31`, as `--emulated-version` has it. */
+  readonly emulatedVersion?: string;
+  /** Signs and checks service-account tokens; without it there are none. */
+  readonly tokens?: Tokens;
+  /** Fixed bearer tokens and whom they stand for. */
+  readonly bearers?: ReadonlyMap<string, User>;
+  readonly log?: Log;
+}
+
+/** From this minor version on, the gate ImageVolume is on by default, and from the second one on it cannot be set. */
+const IMAGE_VOLUME_ON = 35;
+const IMAGE_VOLUME_LOCKED = 36;
+const IMAGE_SUB_PATH = 33;
+const OLDEST = 31;
+const NEWEST = 36;
+
+/** Plugins that say nothing here, or whose work is always done: they may be named. */
+const QUIET = [
+  "DefaultTolerationSeconds",
+  "LimitRanger",
+  "NamespaceLifecycle",
+  "NodeRestriction",
+  "Priority",
+  "ServiceAccount",
+  "TaintNodesByCondition",
+];
+
+/** What the flags mean for objects. Throws Failure `INVALID_FLAG`. */
+export function policyOf({ featureGates = "", admissionPlugins = "", emulatedVersion }: ApiServerOptions): Policy {
+  const minor = minorOf(emulatedVersion);
+  if (!(minor >= OLDEST && minor <= NEWEST))
+    throw invalid(`--emulated-version=${emulatedVersion}: expected a version from 1.${OLDEST} to 1.${NEWEST}`);
+  let imageVolume = minor >= IMAGE_VOLUME_ON;
+  for (const gate of list(featureGates)) {
+    const [name = "", value = ""] = gate.split("=");
+    if (!/^(true|false)$/i.test(value)) throw invalid(`--feature-gates=${gate}: expected NAME=true or NAME=false`);
+    if (name !== "ImageVolume" && name !== "AllAlpha" && name !== "AllBeta") continue;
+    const on = value.toLowerCase() === "true";
+    if (name === "ImageVolume") {
+      if (minor >= IMAGE_VOLUME_LOCKED && !on)
+        throw invalid(
+          "--feature-gates: cannot set feature gate ImageVolume to false, feature is locked to true; use --emulated-version=1.35 or lower",
+        );
+      imageVolume = on;
+    }
+  }
+  const plugins = list(admissionPlugins);
+  for (const plugin of plugins)
+    if (plugin !== "AlwaysPullImages" && !QUIET.includes(plugin))
+      throw invalid(`--enable-admission-plugins=${plugin}: this server has AlwaysPullImages only`);
+  return {
+    imageVolume,
+    alwaysPullImages: plugins.includes("AlwaysPullImages"),
+    podRules: { imageSubPath: minor >= IMAGE_SUB_PATH, isPod: true },
+  };
+}
+
+const list = (text: string): string[] =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
+const invalid = (message: string): Failure => new Failure("INVALID_ARGUMENT", "INVALID_FLAG", message);

@@ -1,0 +1,92 @@
+import type { ServerResponse } from "node:http";
+import { isRecord, timestamp, withCondition, type Pod } from "#k8s";
+import { readBody } from "./body.ts";
+import { FieldErrors } from "./field-errors.ts";
+import { pods } from "./kinds/pod.ts";
+import type { AnyObject } from "./kinds/resource.ts";
+import type { DeleteOptions, Objects } from "./objects.ts";
+import { sendJson } from "./respond.ts";
+import type { ApiRequest } from "./router.ts";
+import { StatusError, badRequest, conflict } from "./status.ts";
+import { isDryRun } from "./verbs.ts";
+
+const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
+
+interface Binding {
+  metadata?: { name?: string; uid?: string; annotations?: Record<string, string>; labels?: Record<string, string> };
+  target?: { kind?: string; name?: string };
+}
+
+/** POST …/pods/{name}/binding: puts a Pod on a node. `name` is the body's for POST …/bindings. */
+export async function bind(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
+  const body = await readBody(request, "Binding");
+  if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type Binding)");
+  const binding = body as Binding;
+  const namespace = request.params["namespace"] ?? "";
+  const name = request.params["name"] ?? binding.metadata?.name ?? "";
+  const errors = new FieldErrors();
+  const kind = binding.target?.kind ?? "";
+  if (kind !== "" && kind !== "Node") errors.unsupported("target.kind", kind, ["Node", "<empty>"]);
+  if (!binding.target?.name) errors.required("target.name");
+  errors.check("Binding", "", binding.metadata?.name ?? name);
+  const stored = objects.get(pods, namespace, name);
+  const pod = structuredClone(stored.object) as Pod;
+  const parts = { group: "", resource: "pods/binding" };
+  if (binding.metadata?.uid && binding.metadata.uid !== pod.metadata?.uid)
+    throw conflict(
+      parts,
+      name,
+      `Precondition failed: UID in precondition: ${binding.metadata.uid}, UID in object meta: ${pod.metadata?.uid}`,
+    );
+  if (pod.metadata?.deletionTimestamp !== undefined)
+    throw conflict(parts, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+  if (pod.spec?.nodeName) throw conflict(parts, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
+  if ((pod.spec?.schedulingGates ?? []).length > 0)
+    throw conflict(parts, name, `pod ${name} has non-empty .spec.schedulingGates`);
+  if (pod.spec !== undefined) pod.spec.nodeName = binding.target?.name ?? "";
+  const object = pod as AnyObject;
+  const annotations = { ...object.metadata.annotations, ...binding.metadata?.annotations };
+  if (Object.keys(annotations).length > 0) object.metadata.annotations = annotations;
+  const conditions = withCondition(pod.status?.conditions, {
+    type: "PodScheduled",
+    status: "True",
+    lastTransitionTime: timestamp(),
+  });
+  object["status"] = { ...pod.status, conditions };
+  objects.put(pods, namespace, name, object, isDryRun(request.query));
+  sendJson(request, response, 201, SUCCESS);
+}
+
+/** POST …/pods/{name}/eviction: a deletion that may be refused; here no budget ever refuses it. */
+export async function evict(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
+  const body = await readBody(request, "Eviction");
+  const given = (isRecord(body) ? body["deleteOptions"] : undefined) as DeleteOptions | undefined;
+  const namespace = request.params["namespace"] ?? "";
+  const name = request.params["name"] ?? "";
+  const meta = isRecord(body) && isRecord(body["metadata"]) ? body["metadata"] : {};
+  if (typeof meta["name"] === "string" && meta["name"] !== name)
+    throw badRequest("name in URL does not match name in Eviction object");
+  objects.delete(pods, namespace, name, {
+    ...(given?.gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds: given.gracePeriodSeconds }),
+    ...(given?.preconditions === undefined ? {} : { preconditions: given.preconditions }),
+    dryRun: isDryRun(request.query),
+  });
+  sendJson(request, response, 201, SUCCESS);
+}
+
+/** What an update of `ephemeralcontainers` may do: add containers, and nothing else. */
+export function onlyEphemeral(given: AnyObject, current: AnyObject): AnyObject {
+  const next = structuredClone(current);
+  const spec = (given as Pod).spec;
+  (next as Pod).spec = { ...(current as Pod).spec, containers: (current as Pod).spec?.containers ?? [] };
+  const added = spec?.ephemeralContainers;
+  const target = (next as Pod).spec;
+  if (target === undefined) throw new StatusError(500, "InternalError", "a stored pod has no spec");
+  if (added === undefined) delete target.ephemeralContainers;
+  else target.ephemeralContainers = added;
+  next.metadata = {
+    ...current.metadata,
+    ...(given.metadata.resourceVersion === undefined ? {} : { resourceVersion: given.metadata.resourceVersion }),
+  };
+  return next;
+}

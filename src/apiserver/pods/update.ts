@@ -1,0 +1,73 @@
+import { isDeepStrictEqual } from "node:util";
+import { jsonEqual, type Pod, type PodSpec } from "#k8s";
+import type { FieldErrors } from "../field-errors.ts";
+import { specDiff } from "./go-dump.ts";
+import { MAX_INT32, range } from "./rules.ts";
+
+const MAY_CHANGE =
+  "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/** Upstream's ValidatePodUpdate: only a few fields of a Pod's spec may ever change. */
+export function validatePodUpdate(pod: Pod, before: Pod, errors: FieldErrors): void {
+  const spec = pod.spec ?? { containers: [] };
+  const old = before.spec ?? { containers: [] };
+  const length = errors.causes.length;
+  if (spec.containers.length !== old.containers.length) {
+    errors.forbidden("spec.containers", "pod updates may not add or remove containers");
+    return;
+  }
+  if ((spec.initContainers ?? []).length !== (old.initContainers ?? []).length) {
+    errors.forbidden("spec.initContainers", "pod updates may not add or remove containers");
+    return;
+  }
+  const deadline = spec.activeDeadlineSeconds;
+  if (deadline !== undefined) {
+    if (deadline < 0 || deadline > MAX_INT32)
+      errors.invalid("spec.activeDeadlineSeconds", deadline, range(0, MAX_INT32));
+    else if (old.activeDeadlineSeconds !== undefined && old.activeDeadlineSeconds < deadline)
+      errors.invalid("spec.activeDeadlineSeconds", deadline, "must be less than or equal to previous value");
+  } else if (old.activeDeadlineSeconds !== undefined)
+    errors.invalid("spec.activeDeadlineSeconds", null, "must not update from a positive integer to nil value");
+  tolerations(spec, old, errors);
+  if (errors.causes.length > length) return;
+  const masked = mask(spec, old);
+  if (!jsonEqual(masked, old)) errors.forbidden("spec", `${MAY_CHANGE}\n${specDiff(old, masked)}`);
+}
+
+/** Tolerations may be added, and their seconds changed; none may go. */
+function tolerations(spec: PodSpec, old: PodSpec, errors: FieldErrors): void {
+  const bare = (list: PodSpec["tolerations"]): object[] => (list ?? []).map((t) => ({ ...t, tolerationSeconds: 0 }));
+  const now = bare(spec.tolerations);
+  if (!bare(old.tolerations).every((toleration) => now.some((other) => isDeepStrictEqual(other, toleration))))
+    errors.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds");
+}
+
+/** The new spec with what may change put back, so that any difference left is one that may not. */
+function mask(spec: PodSpec, old: PodSpec): PodSpec {
+  const masked: PodSpec = {
+    ...spec,
+    containers: spec.containers.map((container, i) => withImage(container, old.containers[i]?.image)),
+  };
+  if (spec.initContainers !== undefined)
+    masked.initContainers = spec.initContainers.map((c, i) => withImage(c, old.initContainers?.[i]?.image));
+  put(masked, "activeDeadlineSeconds", old.activeDeadlineSeconds);
+  put(masked, "tolerations", old.tolerations);
+  const grace = old.terminationGracePeriodSeconds;
+  if (grace !== undefined && grace < 0 && spec.terminationGracePeriodSeconds === 1)
+    put(masked, "terminationGracePeriodSeconds", grace);
+  if ((old.schedulingGates ?? []).length > 0) {
+    put(masked, "schedulingGates", old.schedulingGates);
+    put(masked, "nodeSelector", old.nodeSelector);
+    put(masked, "affinity", old.affinity);
+  }
+  return masked;
+}
+
+function withImage<T extends { image?: string }>(container: T, image: string | undefined): T {
+  return { ...container, ...(image === undefined ? {} : { image }) };
+}
+
+function put<K extends keyof PodSpec>(spec: PodSpec, key: K, value: PodSpec[K] | undefined): void {
+  if (value === undefined) delete spec[key];
+  else spec[key] = value;
+}

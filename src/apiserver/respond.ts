@@ -1,0 +1,215 @@
+import type { ServerResponse } from "node:http";
+import { gzipSync } from "node:zlib";
+import { formatYaml, type KubeObject } from "#k8s";
+import type { ApiRequest } from "./router.ts";
+import { apiVersionOf, type Column, type Resource } from "./kinds/resource.ts";
+import type { Stored } from "./storage.ts";
+import { StatusError, statusOf } from "./status.ts";
+
+/** The form a client asked for. */
+export interface Form {
+  readonly as: "object" | "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList";
+  readonly version: "v1" | "v1beta1";
+  readonly yaml: boolean;
+}
+
+const PLAIN: Form = { as: "object", version: "v1", yaml: false };
+
+/** The first form in `Accept` that the server has. Protobuf is answered in JSON; a foreign type is refused. */
+export function formOf(accept: string | undefined): Form {
+  const ranges = (accept ?? "")
+    .split(",")
+    .map((range) => range.trim())
+    .filter((range) => range !== "");
+  if (ranges.length === 0) return PLAIN;
+  let fallback = false;
+  for (const range of ranges) {
+    const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+    const given = new Map(parameters.map((p) => [p.split("=")[0] ?? "", (p.split("=")[1] ?? "").replaceAll('"', "")]));
+    const json = ["application/json", "application/*", "*/*"].includes(type);
+    const yaml = type === "application/yaml" || type === "text/yaml";
+    if (type === "application/vnd.kubernetes.protobuf" || type === "application/cbor") fallback = true;
+    if (!json && !yaml) continue;
+    const as = given.get("as");
+    if (as === undefined) return { ...PLAIN, yaml };
+    const known = (["Table", "PartialObjectMetadata", "PartialObjectMetadataList"] as const).find(
+      (name) => name.toLowerCase() === as,
+    );
+    const version = given.get("v");
+    if (known !== undefined && given.get("g") === "meta.k8s.io" && (version === "v1" || version === "v1beta1"))
+      return { as: known, version, yaml };
+  }
+  if (fallback) return PLAIN;
+  throw new StatusError(
+    406,
+    "NotAcceptable",
+    "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+  );
+}
+
+const warned = new WeakMap<ServerResponse, string[]>();
+
+/** A `Warning: 299` header for each line; kubectl shows them to its user. */
+export function warn(response: ServerResponse, warnings: readonly string[]): void {
+  if (warnings.length === 0) return;
+  const all = [...(warned.get(response) ?? []), ...warnings];
+  warned.set(response, all);
+  const clean = (line: string): string =>
+    line
+      .replace(/[^\x20-\x7e]/g, " ")
+      .replace(/(["\\])/g, "\\$1")
+      .slice(0, 1024);
+  response.setHeader(
+    "Warning",
+    [...new Set(all)].map((line) => `299 - "${clean(line)}"`),
+  );
+}
+
+const GZIP_FROM = 128 * 1024;
+
+/** Sends JSON text, or YAML where the form says so; large answers are compressed for those who take it. */
+export function sendText(
+  request: ApiRequest,
+  response: ServerResponse,
+  code: number,
+  json: string,
+  yaml = false,
+): void {
+  const text = yaml ? formatYaml(JSON.parse(json)) : `${json}\n`;
+  response.setHeader("Content-Type", yaml ? "application/yaml" : "application/json");
+  response.setHeader("Cache-Control", "no-cache, private");
+  let body = Buffer.from(text);
+  if (body.length > GZIP_FROM && /\bgzip\b/.test(request.raw.headers["accept-encoding"] ?? "")) {
+    body = gzipSync(body, { level: 1 });
+    response.setHeader("Content-Encoding", "gzip");
+    response.setHeader("Vary", "Accept-Encoding");
+  }
+  response.setHeader("Content-Length", body.length);
+  response.writeHead(code);
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+export function sendJson(request: ApiRequest, response: ServerResponse, code: number, value: unknown): void {
+  sendText(request, response, code, JSON.stringify(value));
+}
+
+export function sendPlain(response: ServerResponse, code: number, text: string): void {
+  response.writeHead(code, {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+/** Answers an error as a Status, or cuts the connection when the answer has begun. */
+export function sendError(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const body = statusOf(error);
+  const retry = body.details?.retryAfterSeconds;
+  const text = `${JSON.stringify(body)}\n`;
+  response.removeHeader("Content-Encoding");
+  if (retry !== undefined) response.setHeader("Retry-After", retry);
+  response.writeHead(body.code, {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-cache, private",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+/** An object in the version its resource has, as JSON. */
+export function objectJson(resource: Resource, stored: Stored): string {
+  if (resource.fromStored === undefined) return withKind(resource, stored.json);
+  return withKind(resource, JSON.stringify(bare(resource.fromStored(stored.object))));
+}
+
+/** The same without kind and version, as the items of a list are. */
+export function itemJson(resource: Resource, stored: Stored): string {
+  return resource.fromStored === undefined ? stored.json : JSON.stringify(bare(resource.fromStored(stored.object)));
+}
+
+function bare(object: KubeObject): object {
+  const { kind: _kind, apiVersion: _apiVersion, ...rest } = object;
+  return rest;
+}
+
+const withKind = (resource: Resource, json: string): string =>
+  `{"kind":"${resource.kind}","apiVersion":"${apiVersionOf(resource)}",${json.slice(1)}`;
+
+const partial = (version: string, object: KubeObject): object => ({
+  kind: "PartialObjectMetadata",
+  apiVersion: `meta.k8s.io/${version}`,
+  metadata: object.metadata,
+});
+
+const definition = ({ name, type, format = "", description, priority = 0 }: Column): object => ({
+  name,
+  type,
+  format,
+  description,
+  priority,
+});
+
+/** What a table's rows carry: `includeObject` of the query. */
+export function includeOf(query: URLSearchParams): string {
+  return query.get("includeObject") || "Metadata";
+}
+
+/** Objects as a table. `first` says whether the columns are named (a watch names them once). */
+export function tableJson(
+  resource: Resource,
+  items: readonly Stored[],
+  version: string,
+  include: string,
+  metadata: object,
+  first = true,
+): string {
+  const now = new Date();
+  return JSON.stringify({
+    kind: "Table",
+    apiVersion: `meta.k8s.io/${version}`,
+    metadata,
+    columnDefinitions: first ? resource.columns.map(definition) : null,
+    rows: items.map((stored) => ({
+      cells: resource.cells(stored.object, now),
+      object:
+        include === "None"
+          ? undefined
+          : include === "Object"
+            ? (JSON.parse(objectJson(resource, stored)) as object)
+            : partial(version, stored.object),
+    })),
+  });
+}
+
+/** One object in the form a client asked for. */
+export function formJson(resource: Resource, stored: Stored, form: Form, query: URLSearchParams): string {
+  if (form.as === "Table") {
+    const { resourceVersion } = stored.object.metadata ?? {};
+    return tableJson(resource, [stored], form.version, includeOf(query), { resourceVersion });
+  }
+  if (form.as === "object") return objectJson(resource, stored);
+  return JSON.stringify(partial(form.version, stored.object));
+}
+
+/** A list in the form a client asked for. */
+export function listJson(
+  resource: Resource,
+  items: readonly Stored[],
+  form: Form,
+  query: URLSearchParams,
+  metadata: object,
+): string {
+  if (form.as === "Table") return tableJson(resource, items, form.version, includeOf(query), metadata);
+  const meta = JSON.stringify(metadata);
+  if (form.as === "object")
+    return `{"kind":"${resource.kind}List","apiVersion":"${apiVersionOf(resource)}","metadata":${meta},"items":[${items
+      .map((stored) => itemJson(resource, stored))
+      .join(",")}]}`;
+  const rows = items.map((stored) => partial(form.version, stored.object));
+  return `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${form.version}","metadata":${meta},"items":${JSON.stringify(rows)}}`;
+}

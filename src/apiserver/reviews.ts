@@ -1,0 +1,146 @@
+import type { ServerResponse } from "node:http";
+import { decode, isRecord } from "#k8s";
+import { messageOf } from "#base";
+import { authorize } from "./authorize.ts";
+import { cannotHandle, readBody } from "./body.ts";
+import type { Question } from "./discovery.ts";
+import type { ApiHost, Tokens } from "./ports.ts";
+import { sendJson } from "./respond.ts";
+import type { Access, ApiRequest, User } from "./router.ts";
+import { badRequest } from "./status.ts";
+import type { Storage } from "./storage.ts";
+
+const question = (group: string, resource: string, kind: string, namespaced = false): Question => ({
+  group: `${group}.k8s.io`,
+  version: "v1",
+  resource,
+  kind,
+  type: `${group === "authentication" ? "authn" : "authz"}.${kind}`,
+  namespaced,
+});
+
+export const QUESTIONS: readonly Question[] = [
+  question("authentication", "selfsubjectreviews", "SelfSubjectReview"),
+  question("authentication", "tokenreviews", "TokenReview"),
+  question("authorization", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+  question("authorization", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+  question("authorization", "subjectaccessreviews", "SubjectAccessReview"),
+  question("authorization", "localsubjectaccessreviews", "LocalSubjectAccessReview", true),
+];
+
+interface Spec {
+  resourceAttributes?: {
+    namespace?: string;
+    verb?: string;
+    group?: string;
+    resource?: string;
+    subresource?: string;
+    name?: string;
+  };
+  nonResourceAttributes?: { path?: string; verb?: string };
+  user?: string;
+  groups?: string[];
+  namespace?: string;
+  token?: string;
+  audiences?: string[];
+}
+
+export interface Knowledge {
+  readonly storage: Storage;
+  readonly host: ApiHost;
+  readonly tokens: Tokens | undefined;
+  readonly fixed: ReadonlyMap<string, User>;
+}
+
+/** Answers a question of authentication.k8s.io or authorization.k8s.io. */
+export async function review(
+  asked: Question,
+  request: ApiRequest,
+  response: ServerResponse,
+  known: Knowledge,
+): Promise<void> {
+  const body = await readBody(request, asked.kind);
+  if (!isRecord(body)) throw badRequest(`the object provided is unrecognized (must be of type ${asked.kind})`);
+  let value: Record<string, unknown>;
+  try {
+    value = decode(body, asked.type).value;
+  } catch (cause) {
+    throw cannotHandle(asked, messageOf(cause));
+  }
+  const spec = (value["spec"] ?? {}) as Spec;
+  const status = await answer(asked, spec, request.user, known);
+  const kind = { kind: asked.kind, apiVersion: `${asked.group}/${asked.version}` };
+  sendJson(request, response, 201, { ...kind, ...decode({ ...value, ...kind, status }, asked.type).value });
+}
+
+async function answer(asked: Question, spec: Spec, user: User, known: Knowledge): Promise<object> {
+  switch (asked.kind) {
+    case "SelfSubjectReview":
+      return { userInfo: infoOf(user) };
+    case "TokenReview": {
+      const found = known.fixed.get(spec.token ?? "") ?? (await known.tokens?.verify(spec.token ?? "", known.host));
+      if (found === undefined) return { error: "invalid bearer token" };
+      return { authenticated: true, user: infoOf(found), audiences: spec.audiences };
+    }
+    case "SelfSubjectRulesReview": {
+      const all = user.groups.includes("system:masters");
+      const self = {
+        verbs: ["create"],
+        apiGroups: ["authorization.k8s.io"],
+        resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+      };
+      return {
+        resourceRules: all ? [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }] : [self],
+        nonResourceRules: [
+          {
+            verbs: all ? ["*"] : ["get"],
+            nonResourceURLs: all
+              ? ["*"]
+              : [
+                  "/api",
+                  "/api/*",
+                  "/apis",
+                  "/apis/*",
+                  "/healthz",
+                  "/livez",
+                  "/openapi",
+                  "/openapi/*",
+                  "/readyz",
+                  "/version",
+                  "/version/",
+                ],
+          },
+        ],
+        incomplete: false,
+      };
+    }
+    default: {
+      const self = asked.kind === "SelfSubjectAccessReview";
+      if (spec.resourceAttributes === undefined && spec.nonResourceAttributes === undefined)
+        throw badRequest(`${asked.kind} must name resourceAttributes or nonResourceAttributes`);
+      const who: User = self ? user : { name: spec.user ?? "", groups: spec.groups ?? [] };
+      const { allowed, reason } = authorize(who, accessOf(spec), known.storage);
+      return { allowed, ...(reason === undefined ? {} : { reason }) };
+    }
+  }
+}
+
+const infoOf = (user: User): object => ({
+  username: user.name,
+  ...(user.uid === undefined ? {} : { uid: user.uid }),
+  groups: user.groups,
+  ...(user.extra === undefined ? {} : { extra: user.extra }),
+});
+
+function accessOf({ resourceAttributes: r, nonResourceAttributes: n }: Spec): Access {
+  if (r === undefined) return { kind: "path", verb: n?.verb ?? "", path: n?.path ?? "" };
+  return {
+    kind: "resource",
+    verb: r.verb ?? "",
+    group: r.group ?? "",
+    resource: r.resource ?? "",
+    ...(r.subresource ? { subresource: r.subresource } : {}),
+    ...(r.namespace ? { namespace: r.namespace } : {}),
+    ...(r.name ? { name: r.name } : {}),
+  };
+}

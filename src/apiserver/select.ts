@@ -1,0 +1,38 @@
+import { messageOf } from "#base";
+import { parseFieldSelector, parseLabelSelector, type KubeObject } from "#k8s";
+import type { Resource } from "./kinds/resource.ts";
+import { badRequest } from "./status.ts";
+
+/** A predicate over objects, from `labelSelector` and `fieldSelector`; undefined where neither is given. */
+export type Selector = (object: KubeObject) => boolean;
+
+export function selectorOf(resource: Resource, query: URLSearchParams): Selector | undefined {
+  const labels = query.get("labelSelector") ?? "";
+  const fields = query.get("fieldSelector") ?? "";
+  if (labels === "" && fields === "") return undefined;
+  try {
+    const byLabel = parseLabelSelector(labels);
+    const requirements = parseFieldSelector(fields);
+    const known = new Set(Object.keys({ ...fieldsOf(resource, EMPTY) }));
+    for (const { field } of requirements)
+      if (!known.has(field)) throw badRequest(`field label not supported: ${field}`);
+    return (object) => {
+      if (!byLabel(object.metadata?.labels ?? {})) return false;
+      if (requirements.length === 0) return true;
+      const values = fieldsOf(resource, object);
+      return requirements.every(({ field, value, equal }) => (values[field] === value) === equal);
+    };
+  } catch (cause) {
+    throw badRequest(messageOf(cause));
+  }
+}
+
+const EMPTY = { metadata: {}, involvedObject: {}, spec: {}, status: {} } as KubeObject;
+
+function fieldsOf(resource: Resource, object: KubeObject): Record<string, string> {
+  return {
+    "metadata.name": object.metadata?.name ?? "",
+    ...(resource.namespaced ? { "metadata.namespace": object.metadata?.namespace ?? "" } : {}),
+    ...resource.fields?.(object),
+  };
+}

@@ -1,0 +1,334 @@
+import {
+  createServer as createHttp,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createHttps } from "node:https";
+import { isIP, type AddressInfo } from "node:net";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { Failure, errnoOf, messageOf, silent } from "#base";
+import type { KubeObject } from "#k8s";
+import { authenticate, type Authenticator } from "./authenticate.ts";
+import { authorize, denied } from "./authorize.ts";
+import { discoveryRoutes } from "./discovery.ts";
+import { keepHouse } from "./housekeeping.ts";
+import { RESOURCES } from "./kinds/index.ts";
+import { createMetrics } from "./metrics.ts";
+import { Objects } from "./objects.ts";
+import { policyOf, type ApiServerOptions } from "./options.ts";
+import { openApiRoutes } from "./openapi/index.ts";
+import type { ApiHost } from "./ports.ts";
+import { sendError, sendJson, sendPlain } from "./respond.ts";
+import { Router, type Access, type ApiRequest, type Match } from "./router.ts";
+import { resourceRoutes, servedBy, SUBRESOURCES } from "./routes.ts";
+import { core, methodNotAllowed, notFound, statusOf, StatusError, unknownResource } from "./status.ts";
+import { Storage } from "./storage.ts";
+import { streamingRoutes } from "./streaming/index.ts";
+import { versionInfo } from "./versions.ts";
+
+export interface ApiServer extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+}
+
+const MAX_BODY = 3 * 1024 * 1024;
+const RENEW_EVERY = 24 * 60 * 60 * 1000;
+
+/**
+ * Starts the API server; what it returns has been bound and answers. Disposing it ends all watches and streams, closes the
+ * port and the storage. Throws Failure `ADDRESS_IN_USE`, `STORAGE_UNUSABLE` or `INVALID_FLAG`.
+ */
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const { host = "127.0.0.1", port = 0, pki, log = silent } = options;
+  const policy = policyOf(options);
+  if (pki === undefined && host !== "localhost" && !host.startsWith("127.") && host !== "::1")
+    throw new Failure(
+      "INVALID_ARGUMENT",
+      "INVALID_FLAG",
+      `the API server speaks plain HTTP on loopback only, not at ${host}`,
+    );
+  await using cleanup = new AsyncDisposableStack();
+  const storage = cleanup.adopt(new Storage(join(options.dataDir, "apiserver.db")), (opened) => opened.close());
+  const objects = new Objects(storage, policy);
+  cleanup.use(keepHouse(objects, RESOURCES, log));
+  const stored = new Map(
+    RESOURCES.filter((resource) => resource.group === "").map((resource) => [resource.resource, resource]),
+  );
+  const apiHost: ApiHost = {
+    log,
+    get<T extends KubeObject>(resource: string, namespace: string, name: string): T {
+      const found = stored.get(resource);
+      if (found === undefined) throw notFound(core(resource), name);
+      return { kind: found.kind, apiVersion: "v1", ...objects.get(found, namespace, name).object } as T;
+    },
+  };
+  const fixed = options.bearers ?? new Map();
+  const authenticator: Authenticator = { fixed, tokens: options.tokens, host: apiHost };
+  const metrics = createMetrics(storage, RESOURCES);
+  const router = new Router();
+  const version = versionInfo(options.emulatedVersion);
+  const served = servedBy(RESOURCES);
+  router.add(
+    ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens: options.tokens, fixed }),
+    ...discoveryRoutes(served),
+    ...openApiRoutes(
+      RESOURCES.map((resource) => ({
+        ...resource,
+        subresources: SUBRESOURCES.filter((sub) => sub.of === resource.resource && sub.ofGroup === resource.group).map(
+          (sub) => ({
+            ...sub,
+            type: sub.kind === resource.kind ? resource.type : "",
+          }),
+        ),
+      })),
+      `v1.36.2`,
+    ),
+    { methods: ["GET"], path: "/version", handle: (request, response) => sendJson(request, response, 200, version) },
+    ...["/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"].map((path) => ({
+      methods: ["GET"],
+      path,
+      handle: (_request: ApiRequest, response: ServerResponse) => sendPlain(response, 200, "ok"),
+    })),
+    {
+      methods: ["GET"],
+      path: "/metrics",
+      handle: async (_request, response) => {
+        response.writeHead(200, { "Content-Type": metrics.contentType });
+        response.end(await metrics.text());
+      },
+    },
+  );
+  if (pki !== undefined)
+    router.add(
+      ...streamingRoutes(apiHost, async () => {
+        const credential = await pki.clientCertificate({
+          commonName: "orlop-apiserver",
+          organizations: ["system:masters"],
+        });
+        return { ...credential, ca: pki.ca };
+      }),
+    );
+  else router.add(...streamingRoutes(apiHost, () => ({ cert: "", key: "" })));
+
+  const closing = new AbortController();
+  const server = await createServer(options);
+  server.keepAliveTimeout = 120_000;
+  server.headersTimeout = 60_000;
+  server.requestTimeout = 0;
+
+  /** Authenticates, finds the route and asks for permission. */
+  const admit = async (raw: IncomingMessage, signal: AbortSignal): Promise<{ match: Match; request: ApiRequest }> => {
+    const url = new URL(raw.url ?? "/", "http://localhost");
+    const path = url.pathname.length > 1 ? url.pathname.replace(/\/$/, "") : url.pathname;
+    const user = await authenticate(raw, authenticator);
+    const method = raw.method ?? "GET";
+    const match = router.find(method, path);
+    const known = typeof match !== "string";
+    const access = known ? accessOf(match, method, path, url.searchParams) : unknownAccess(method, path);
+    const { allowed, reason } = authorize(user, access, storage);
+    if (!allowed) throw denied(user, access, reason);
+    if (!known) throw match === "no method" ? methodNotAllowed() : missing(path);
+    let body: Promise<Buffer> | undefined;
+    const { params } = match;
+    return {
+      match,
+      request: {
+        method,
+        path,
+        query: url.searchParams,
+        params,
+        user,
+        signal,
+        raw,
+        body: () => (body ??= readAll(raw)),
+      },
+    };
+  };
+
+  const answer = async (raw: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const done = new AbortController();
+    response.once("close", () => done.abort());
+    const started = performance.now();
+    try {
+      const { match, request } = await admit(raw, AbortSignal.any([closing.signal, done.signal]));
+      response.once("close", () =>
+        metrics.observe(match, request, response.statusCode, (performance.now() - started) / 1000),
+      );
+      await match.route.handle(request, response);
+    } catch (error) {
+      if (error instanceof PageNotFound) sendPlain(response, 404, "404 page not found\n");
+      else {
+        if (!(error instanceof StatusError))
+          log.error({ path: raw.url?.split("?")[0], error: messageOf(error) }, "a request failed");
+        sendError(response, error);
+      }
+    } finally {
+      if (!raw.complete && !raw.destroyed) raw.resume();
+    }
+  };
+  server.on("request", (raw, response) => void answer(raw, response));
+  server.on("upgrade", (raw, socket: Duplex, head: Buffer) => void upgrade(raw, socket, head));
+
+  const upgrade = async (raw: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    const done = new AbortController();
+    socket.once("close", () => done.abort());
+    socket.on("error", () => done.abort());
+    try {
+      const { match, request } = await admit(raw, AbortSignal.any([closing.signal, done.signal]));
+      if (match.route.upgrade === undefined) throw new StatusError(400, "BadRequest", "Upgrade request required");
+      await match.route.upgrade(request, socket, head);
+    } catch (error) {
+      refuse(socket, error);
+    }
+  };
+
+  await listen(server, host, port);
+  cleanup.defer(async () => {
+    closing.abort();
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  });
+  if (pki !== undefined && "setSecureContext" in server) {
+    const secure = server as import("node:https").Server;
+    const renewal = setInterval(() => {
+      certificate(options).then(
+        (credential) => secure.setSecureContext({ ...credential, ca: pki.ca }),
+        (error: unknown) => log.warn({ error: messageOf(error) }, "renewing the server certificate failed"),
+      );
+    }, RENEW_EVERY).unref();
+    cleanup.defer(() => clearInterval(renewal));
+  }
+  const owned = cleanup.move();
+  const bound = (server.address() as AddressInfo).port;
+  const shown = isIP(host) === 6 ? `[${host}]` : host === "0.0.0.0" ? "127.0.0.1" : host;
+  return {
+    url: `${pki === undefined ? "http" : "https"}://${shown}:${bound}`,
+    port: bound,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function certificate({
+  pki,
+  host = "127.0.0.1",
+  names = [],
+}: ApiServerOptions): Promise<{ cert: string; key: string }> {
+  if (pki === undefined) return { cert: "", key: "" };
+  const all = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "127.0.0.1",
+    "::1",
+    host,
+    ...names,
+  ];
+  const ips = [...new Set(all.filter((name) => isIP(name) !== 0 && name !== "0.0.0.0" && name !== "::"))];
+  const dnsNames = [...new Set(all.filter((name) => isIP(name) === 0))];
+  return pki.serverCertificate({ dnsNames, ips });
+}
+
+async function createServer(options: ApiServerOptions): Promise<Server> {
+  const { pki } = options;
+  if (pki === undefined) return createHttp({ noDelay: true });
+  const credential = await certificate(options);
+  return createHttps({
+    ...credential,
+    ca: pki.ca,
+    requestCert: true,
+    rejectUnauthorized: false,
+    noDelay: true,
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["http/1.1"],
+  });
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(port, host, resolve);
+  try {
+    await promise;
+  } catch (cause) {
+    if (errnoOf(cause) !== "EADDRINUSE") throw cause;
+    const message = `port ${port} of ${host} is in use by another program; choose another with --port, or stop that program`;
+    throw new Failure("FAILED_PRECONDITION", "ADDRESS_IN_USE", message, { cause });
+  } finally {
+    server.off("error", reject);
+  }
+}
+
+/** A path outside the API, answered as Go's own server would. */
+class PageNotFound extends Error {}
+
+function missing(path: string): Error {
+  const group = /^\/apis\/([^/]+)/.exec(path)?.[1];
+  if (path.startsWith("/api/v1/")) return unknownResource();
+  if (
+    group !== undefined &&
+    /^\/apis\/[^/]+\/v1\/./.test(path) &&
+    RESOURCES.some((resource) => resource.group === group)
+  )
+    return unknownResource();
+  return new PageNotFound();
+}
+
+function accessOf(match: Match, method: string, path: string, query: URLSearchParams): Access {
+  const access = match.route.access?.(match.params, method);
+  if (access === undefined) return { kind: "path", verb: method === "HEAD" ? "get" : method.toLowerCase(), path };
+  if (access.kind === "resource" && access.verb === "list") {
+    const name = /(?:^|,)metadata\.name=([^,]+)/.exec(query.get("fieldSelector") ?? "")?.[1];
+    const verb = /^(1|true)$/i.test(query.get("watch") ?? "") ? "watch" : "list";
+    return { ...access, verb, ...(name === undefined ? {} : { name }) };
+  }
+  return access;
+}
+
+const VERBS: Readonly<Record<string, string>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
+
+/** What a request to a path that does not exist would have been: who may not ask is told that first. */
+function unknownAccess(method: string, path: string): Access {
+  const match =
+    /^\/(?:api\/v1|apis\/([^/]+)\/[^/]+)\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(path);
+  if (match === null) return { kind: "path", verb: method.toLowerCase(), path };
+  const [, group = "", namespace, resource = "", name, subresource] = match;
+  const verb = VERBS[method] ?? (name === undefined ? "list" : "get");
+  return {
+    kind: "resource",
+    verb,
+    group,
+    resource,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(name === undefined ? {} : { name }),
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+}
+
+async function readAll(raw: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of raw as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY)
+      throw new StatusError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${MAX_BODY}`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Answers on a bare connection, as nothing else has been written to it. */
+function refuse(socket: Duplex, error: unknown): void {
+  if (socket.destroyed || !socket.writable) return;
+  const status = error instanceof PageNotFound ? undefined : statusOf(error);
+  const code = status?.code ?? 404;
+  const text = status === undefined ? "404 page not found\n" : `${JSON.stringify(status)}\n`;
+  const type = status === undefined ? "text/plain; charset=utf-8" : "application/json";
+  socket.end(
+    `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ""}\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+  );
+}
