@@ -17,6 +17,20 @@ export interface BlobFacts {
 /** How the kernel finds the data of one file. */
 export type DataPlan = ChunkPlan | FlatPlan;
 
+/** What nearly every file is: one chunk in one place. Such a file needs no plan, only its one extent. */
+export function isOneChunk(file: File, extent: Extent | undefined, blobSize: number): extent is Extent {
+  return (
+    extent !== undefined &&
+    file.extents.length === 1 &&
+    extent.at === 0 &&
+    extent.length === file.size &&
+    extent.offset >= 0 &&
+    extent.offset % BLOCK === 0 &&
+    alignUp(extent.offset + extent.length, BLOCK) <= blobSize &&
+    file.size <= chunkSize(CHUNK_BITS_LIMIT)
+  );
+}
+
 /** Equal chunks, each a hole or at one place in one blob. */
 export interface ChunkPlan {
   readonly kind: "chunks";
@@ -110,8 +124,8 @@ function inOrder(extents: readonly Extent[]): readonly Extent[] {
   return extents.length < 2 ? extents : extents.toSorted((a, b) => a.at - b.at);
 }
 
-/** The smallest chunk that holds `size` bytes. */
-function bitsFor(size: number): number {
+/** The smallest chunk, as 2^bits blocks, that holds `size` bytes. */
+export function bitsFor(size: number): number {
   let bits = 0;
   while (bits < CHUNK_BITS_LIMIT && chunkSize(bits) < size) bits++;
   return bits;

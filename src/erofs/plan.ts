@@ -3,7 +3,7 @@ import type { Digest } from "#oci";
 import type { FileTree, Node } from "#tree";
 import { DEVICE_LIMIT } from "./devices.ts";
 import { BLOCK, CHUNK, COMPACT, DEVICE, DIRENT, EXTENDED, SLOT, SUPER, TARGET_LIMIT, alignUp } from "./format.ts";
-import { planData, type BlobFacts, type DataPlan } from "./file-data.ts";
+import { isOneChunk, planData, type BlobFacts, type DataPlan } from "./file-data.ts";
 import { Walk } from "./walk.ts";
 import { planXattrs, type XattrPlan } from "./xattrs.ts";
 
@@ -24,7 +24,7 @@ export interface Plan {
   readonly sharedXattrs: number;
   readonly size: number;
   readonly inodes: Inodes;
-  /** Per node that is a file with data. */
+  /** Per node: files whose data is more than one chunk, or ends inside the image. */
   readonly data: ReadonlyMap<number, DataPlan>;
 }
 
@@ -58,39 +58,49 @@ export function planImage(tree: FileTree, blobs: BlobFacts): Plan {
   const epoch = epochOf(nodes);
   const inodes: Inodes = {
     positions: new Float64Array(nodes.length),
-    sizes: Float64Array.from(nodes, (_, i) => sizeOf(walk, i)),
+    sizes: new Float64Array(nodes.length),
     compact: new Uint8Array(nodes.length),
     tails: new Uint16Array(nodes.length),
     blocks: new Uint32Array(nodes.length),
   };
-  for (const [i, node] of nodes.entries())
-    inodes.compact[i] = isCompact(node, inodes.sizes[i] ?? 0, walk.links[i] ?? 0, epoch) ? 1 : 0;
   const data = new Map<number, DataPlan>();
-  for (const [i, node] of nodes.entries())
-    if (node.kind === "file" && node.size > 0)
-      data.set(
-        i,
-        planData(node, blobs, () => walk.path(i)),
-      );
-  const devices = planDevices(data, blobs);
+  const devices = new Devices(blobs);
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i] as Node;
+    const size = sizeOf(walk, node, i);
+    inodes.sizes[i] = size;
+    inodes.compact[i] = isCompact(node, size, walk.links.at(i), epoch) ? 1 : 0;
+    if (node.kind !== "file" || size === 0) continue;
+    const [extent] = node.extents;
+    if (isOneChunk(node, extent, devices.sizeOf(extent?.blob))) {
+      devices.need(extent.blob);
+      continue;
+    }
+    const plan = planData(node, blobs, () => walk.path(i));
+    data.set(i, plan);
+    if (plan.kind === "chunks") for (const { blob } of plan.runs) devices.need(blob);
+    else if (size >= BLOCK) devices.need(plan.run.blob);
+  }
 
   const place = (i: number, from: number): number => {
     const at = alignUp(from, SLOT);
-    const node = nodes[i];
-    const body = node === undefined ? undefined : xattrs.bodies.get(node);
+    const node = nodes[i] as Node;
+    const body = node.xattrs.size === 0 ? undefined : xattrs.bodies.get(node);
     const head = (inodes.compact[i] === 1 ? COMPACT.size : EXTENDED.size) + (body?.length ?? 0);
-    const found = data.get(i);
+    const size = inodes.sizes[i] ?? 0;
+    const plan = data.get(i);
     inodes.positions[i] = at;
-    if (found?.kind === "chunks") return alignUp(at + head, CHUNK.size) + found.count * CHUNK.size;
+    if (node.kind === "file" && size > 0 && plan?.kind !== "flat")
+      return alignUp(at + head, CHUNK.size) + (plan?.count ?? 1) * CHUNK.size;
     // What is inline must lie in one block; a little room is lost rather than a whole block used.
-    const tail = found?.tail.length ?? (hasBlocks(node) ? (inodes.sizes[i] ?? 0) % BLOCK : 0);
+    const tail = plan?.kind === "flat" ? plan.tail.length : hasBlocks(node) ? size % BLOCK : 0;
     for (let start = at; start < at + BLOCK; start += SLOT) {
       if (((start + head) % BLOCK) + tail > BLOCK) continue;
       inodes.positions[i] = start;
       inodes.tails[i] = tail;
       return start + head + tail;
     }
-    if (found === undefined) return at + head;
+    if (plan === undefined) return at + head;
     throw new Failure(
       "FAILED_PRECONDITION",
       "UNALIGNED_EXTENT",
@@ -101,7 +111,7 @@ export function planImage(tree: FileTree, blobs: BlobFacts): Plan {
   // The root's number has 16 bits, so it comes first.
   let cursor = place(0, SUPER.at + SUPER.size);
   const deviceTable = alignUp(cursor, DEVICE.size);
-  cursor = deviceTable + devices.size * DEVICE.size;
+  cursor = deviceTable + devices.all.size * DEVICE.size;
   const sharedXattrs = xattrs.shared.length === 0 ? 0 : alignUp(cursor, BLOCK);
   if (sharedXattrs > 0) cursor = sharedXattrs + xattrs.shared.length;
   for (let i = 1; i < nodes.length; i++) {
@@ -109,50 +119,52 @@ export function planImage(tree: FileTree, blobs: BlobFacts): Plan {
     checkSize(cursor);
   }
   let block = Math.ceil(cursor / BLOCK);
-  for (const [i, node] of nodes.entries()) {
-    if (!hasBlocks(node)) continue;
+  for (let i = 0; i < nodes.length; i++) {
+    if (!hasBlocks(nodes[i])) continue;
     inodes.blocks[i] = block;
     block += Math.ceil(((inodes.sizes[i] ?? 0) - (inodes.tails[i] ?? 0)) / BLOCK);
     checkSize(block * BLOCK);
   }
-  unify(data, devices, block);
-  return {
-    walk,
-    xattrs,
-    devices,
-    epoch,
-    deviceTable,
-    sharedXattrs,
-    size: block * BLOCK,
-    inodes,
-    data,
-  };
+  unify(data, devices.all, block);
+  const size = block * BLOCK;
+  return { walk, xattrs, devices: devices.all, epoch, deviceTable, sharedXattrs, size, inodes, data };
 }
 
 /** The blobs that hold at least one block of a file, in the order of the tree. */
-function planDevices(data: ReadonlyMap<number, DataPlan>, blobs: BlobFacts): Map<Digest, PlannedDevice> {
-  const devices = new Map<Digest, PlannedDevice>();
-  for (const plan of data.values()) {
-    for (const { blob, at, end } of plan.kind === "chunks" ? plan.runs : [plan.run]) {
-      const inImage = plan.kind === "flat" && end - at < BLOCK;
-      if (inImage || devices.has(blob)) continue;
-      const size = blobs.blobSizes.get(blob) ?? 0;
-      if (size > DEVICE_LIMIT)
-        throw new Failure(
-          "FAILED_PRECONDITION",
-          "BLOB_TOO_LARGE",
-          `blob ${blob} has ${size} bytes, and EROFS with blocks of ${BLOCK} bytes reaches ${DEVICE_LIMIT}`,
-        );
-      devices.set(blob, { digest: blob, size, id: devices.size + 1, unified: 0 });
-    }
+class Devices {
+  readonly all = new Map<Digest, PlannedDevice>();
+  readonly #sizes: ReadonlyMap<Digest, number>;
+  #last: Digest | undefined;
+  #lastSize = -1;
+
+  constructor(blobs: BlobFacts) {
+    this.#sizes = blobs.blobSizes;
   }
-  if (devices.size > DEVICE_COUNT_LIMIT)
-    throw new Failure(
-      "FAILED_PRECONDITION",
-      "TOO_MANY_BLOBS",
-      `the tree's files lie in ${devices.size} blobs, and one EROFS image points into ${DEVICE_COUNT_LIMIT}`,
-    );
-  return devices;
+
+  /** -1 where nobody said. One blob's files mostly come one after the other. */
+  sizeOf(blob: Digest | undefined): number {
+    if (blob === undefined) return -1;
+    if (blob !== this.#last) [this.#last, this.#lastSize] = [blob, this.#sizes.get(blob) ?? -1];
+    return this.#lastSize;
+  }
+
+  need(blob: Digest): void {
+    if (this.all.has(blob)) return;
+    const size = this.sizeOf(blob);
+    if (size > DEVICE_LIMIT)
+      throw new Failure(
+        "FAILED_PRECONDITION",
+        "BLOB_TOO_LARGE",
+        `blob ${blob} has ${size} bytes, and EROFS with blocks of ${BLOCK} bytes reaches ${DEVICE_LIMIT}`,
+      );
+    this.all.set(blob, { digest: blob, size, id: this.all.size + 1, unified: 0 });
+    if (this.all.size > DEVICE_COUNT_LIMIT)
+      throw new Failure(
+        "FAILED_PRECONDITION",
+        "TOO_MANY_BLOBS",
+        `the tree's files lie in more than ${DEVICE_COUNT_LIMIT} blobs, which is all that one EROFS image can point into`,
+      );
+  }
 }
 
 /** Flat files name no device: their blobs get addresses behind the image's own. */
@@ -175,12 +187,15 @@ function unify(data: ReadonlyMap<number, DataPlan>, devices: ReadonlyMap<Digest,
 /** The modification time that most inodes share: those can be written compact. Whole seconds. */
 function epochOf(nodes: readonly Node[]): number {
   const counts = new Map<number, number>();
-  let [epoch, most] = [0, 0];
+  let epoch = 0;
+  let most = 0;
   for (const { mtime } of nodes) {
     if (mtime.nanoseconds !== 0 || mtime.seconds < 0) continue;
     const count = (counts.get(mtime.seconds) ?? 0) + 1;
     counts.set(mtime.seconds, count);
-    if (count > most || (count === most && mtime.seconds < epoch)) [epoch, most] = [mtime.seconds, count];
+    if (count < most || (count === most && mtime.seconds > epoch)) continue;
+    epoch = mtime.seconds;
+    most = count;
   }
   return epoch;
 }
@@ -196,14 +211,13 @@ function hasBlocks(node: Node | undefined): boolean {
   return node?.kind === "directory" || node?.kind === "symlink";
 }
 
-function sizeOf(walk: Walk, index: number): number {
-  const node = walk.nodes[index];
-  if (node?.kind === "file") return node.size;
-  if (node?.kind === "directory") {
+function sizeOf(walk: Walk, node: Node, index: number): number {
+  if (node.kind === "file") return node.size;
+  if (node.kind === "directory") {
     const blocks = directoryBlocks(walk, index);
     return (blocks.length - 1) * BLOCK + (blocks.at(-1)?.bytes ?? 0);
   }
-  if (node?.kind !== "symlink") return 0;
+  if (node.kind !== "symlink") return 0;
   const length = bytesOf(node.target).length;
   if (length === 0 || length > TARGET_LIMIT || node.target.includes("\0"))
     throw new Failure(
@@ -219,8 +233,8 @@ export function directoryBlocks(
   walk: Walk,
   index: number,
 ): readonly { readonly from: number; readonly bytes: number }[] {
-  const first = walk.firstEntry[index] ?? 0;
-  const end = first + (walk.entryCount[index] ?? 0);
+  const first = walk.firstEntry.at(index);
+  const end = first + walk.entryCount.at(index);
   const blocks: { from: number; bytes: number }[] = [];
   let block = { from: first, bytes: BLOCK };
   for (let entry = first; entry < end; entry++) {

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { Failure, bytesOf } from "#base";
 import type { Directory, FileTree, Node } from "#tree";
 import { NAME_LIMIT } from "./format.ts";
+import { Numbers } from "./numbers.ts";
 
 /** A name at or above U+D800 in it sorts elsewhere by UTF-16 units than by bytes, or is no UTF-8. */
 const ODD = /[\ud800-\uffff]/;
@@ -15,41 +16,42 @@ export class Walk {
   /** The root is the first. */
   readonly nodes: Node[] = [];
   /** Per node: directory entries that lead to it (for a directory: Unix's count, with `.` and the `..` of its children). */
-  readonly links: number[] = [];
+  readonly links = new Numbers();
   /** Per node: its first entry in {@link children}; a directory's entries end where the next directory's begin. */
-  readonly firstEntry: number[] = [];
-  readonly entryCount: number[] = [];
+  readonly firstEntry = new Numbers();
+  readonly entryCount = new Numbers();
   /** Per entry: the node it leads to. */
-  readonly children: number[] = [];
+  readonly children = new Numbers();
   /** Per entry: where its name begins in {@link names}; it ends where the next begins. */
-  readonly nameStarts: number[] = [0];
+  readonly nameStarts = new Numbers();
   /** All names in one piece, in {@link nameStarts}. */
   names = Buffer.allocUnsafe(1 << 16);
 
-  readonly #parents: number[] = [];
-  readonly #namedBy: number[] = [];
+  readonly #parents = new Numbers();
+  readonly #namedBy = new Numbers();
   readonly #index = new Map<Node, number>();
 
   constructor(tree: FileTree) {
-    this.#add(tree.root, 0, -1);
+    this.nameStarts.push(0);
+    this.#add(tree.root, 0, 0);
     for (let i = 0; i < this.nodes.length; i++) {
       const node = this.nodes[i];
       this.firstEntry.push(this.children.length);
       if (node?.kind === "directory") this.#enter(node, i);
-      this.entryCount.push(this.children.length - (this.firstEntry[i] ?? 0));
+      this.entryCount.push(this.children.length - this.firstEntry.at(i));
     }
   }
 
   nameLength(entry: number): number {
-    return (this.nameStarts[entry + 1] ?? 0) - (this.nameStarts[entry] ?? 0);
+    return this.nameStarts.at(entry + 1) - this.nameStarts.at(entry);
   }
 
   /** The path of a node from the root, for messages: `/usr/bin/env`. */
   path(index: number): string {
     const parts: string[] = [];
-    for (let at = index; at > 0; at = this.#parents[at] ?? 0) {
-      const entry = this.#namedBy[at] ?? 0;
-      parts.unshift(this.names.toString("utf8", this.nameStarts[entry], this.nameStarts[entry + 1]));
+    for (let at = index; at > 0; at = this.#parents.at(at)) {
+      const entry = this.#namedBy.at(at);
+      parts.unshift(this.names.toString("utf8", this.nameStarts.at(entry), this.nameStarts.at(entry + 1)));
     }
     return `/${parts.join("/")}`;
   }
@@ -63,7 +65,7 @@ export class Walk {
       this.#write(name);
       if (name === "." || name === "..") {
         if (directory.entries.has(name)) throw this.#invalid(index, name, "no entry may have this name");
-        this.children.push(name === "." ? index : (this.#parents[index] ?? 0));
+        this.children.push(name === "." ? index : this.#parents.at(index));
         continue;
       }
       const node = directory.entries.get(name);
@@ -75,9 +77,9 @@ export class Walk {
       const known = this.#index.get(node);
       if (known !== undefined && node.kind === "directory")
         throw this.#invalid(index, name, "the directory is in the tree twice");
-      if (known !== undefined) this.links[known] = (this.links[known] ?? 0) + 1;
+      if (known !== undefined) this.links.increase(known);
       this.children.push(known ?? this.#add(node, index, entry));
-      if (node.kind === "directory") this.links[index] = (this.links[index] ?? 0) + 1;
+      if (node.kind === "directory") this.links.increase(index);
     }
   }
 
@@ -91,7 +93,7 @@ export class Walk {
   }
 
   #write(name: string): void {
-    const start = this.nameStarts.at(-1) ?? 0;
+    const start = this.nameStarts.at(this.nameStarts.length - 1);
     if (start + 3 * name.length > this.names.length)
       this.names = Buffer.concat([this.names], Math.max(2 * this.names.length, start + 3 * name.length));
     const length = name.isWellFormed() ? this.names.write(name, start) : this.#writeBytes(bytesOf(name), start);
