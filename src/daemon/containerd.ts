@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, isFailure, messageOf, type Log } from "#base";
-import { checkSocketPath, createCriClient } from "#wire";
+import { checkSocketPath, createCriClient, cri, refuseUsedSocket } from "#wire";
 import { removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
 import { containerdConfig } from "./containerd-config.ts";
 import { endDetached, isAlive, missingProgram, readDetached, startDetached, type Detached } from "./detached.ts";
@@ -23,6 +23,7 @@ export interface ContainerdOptions {
 
 export interface Containerd extends AsyncDisposable {
   readonly socket: string;
+  /** Of the process that runs now: when one dies, another takes its place. */
   readonly pid: number;
   /**
    * Ends containerd and removes its Pod network, once no sandbox runs any more; those that merely lie there are removed.
@@ -33,6 +34,8 @@ export interface Containerd extends AsyncDisposable {
 
 /** How long containerd may take until its CRI answers. Milliseconds. A slow disk needs seconds; a broken start ends by itself. */
 const PATIENCE = 60_000;
+/** Between two looks whether it lives. Milliseconds. */
+const WATCH = 1000;
 const SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /**
@@ -40,7 +43,7 @@ const SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
  * detached, so that containers and their streams survive us. A living one with another configuration is restarted, which
  * containers do not notice.
  *
- * @throws Failure PROGRAM_MISSING, SOCKET_PATH_TOO_LONG, CONTAINERD_FAILED quoting its log.
+ * @throws Failure PROGRAM_MISSING, SOCKET_PATH_TOO_LONG, SOCKET_IN_USE, CONTAINERD_FAILED quoting its log.
  */
 export async function startContainerd(options: ContainerdOptions): Promise<Containerd> {
   const { runDir, log } = options;
@@ -66,45 +69,92 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     await endDetached(running, pidFile);
     running = undefined;
   }
-  const logStart = running ? 0 : sizeOf(logFile);
-  if (!running) {
-    writeFileSync(configFile, config, { mode: 0o600 });
-    running = await startDetached({
+  if (running) log.info({ pid: running.pid }, "took over the containerd that was running");
+  else writeFileSync(configFile, config, { mode: 0o600 });
+  const start = async (): Promise<Detached> => {
+    await refuseUsedSocket(socket);
+    const logStart = sizeOf(logFile);
+    const started = await startDetached({
       command: "containerd",
+      packageName: "containerd",
       args: ["--config", configFile],
-      env: {
-        PATH: `${process.env["PATH"] ?? ""}:${SBIN}`,
-        ...(process.env["HOME"] ? { HOME: process.env["HOME"] } : {}),
-      },
+      env: { PATH: searchPath(), ...(process.env["HOME"] ? { HOME: process.env["HOME"] } : {}) },
       logFile,
       pidFile,
-      packageName: "containerd",
     });
-  } else log.info({ pid: running.pid }, "took over the containerd that was running");
-  await untilReady(socket, running, logFile, logStart, pidFile);
-  const { pid } = running;
+    return await ready(socket, started, logFile, logStart, pidFile);
+  };
+  let current = running ? await ready(socket, running, logFile, 0, pidFile) : await start();
+
+  const ending = new AbortController();
+  const watching = watch(
+    () => current,
+    async () => void (current = await start()),
+    log,
+    ending.signal,
+  );
   const stop = async (): Promise<boolean> => {
-    if (!(await endIfIdle(socket, running, pidFile, log))) return false;
-    await removeNetwork(network);
+    const sandboxes = await idle(socket, current, log);
+    if (sandboxes === "running") return false;
+    ending.abort();
+    await watching;
+    await endDetached(current, pidFile);
+    for (const left of [socket, `${socket}.ttrpc`]) rmSync(left, { force: true });
+    // Sandboxes that nobody could ask about may still use it.
+    if (sandboxes === "none") await removeNetwork(network);
     return true;
   };
-  return { socket, pid, stop, [Symbol.asyncDispose]: async () => void (await stop()) };
+  return {
+    socket,
+    get pid() {
+      return current.pid;
+    },
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      if (!(await stop())) ending.abort();
+      await watching;
+    },
+  };
 }
 
-async function untilReady(
+/** Starts it again when it dies: containers live on without it, but nobody could reach them. */
+async function watch(
+  current: () => Detached,
+  restart: () => Promise<void>,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let wait = WATCH; ;) {
+    await sleep(wait, undefined, { signal, ref: false }).catch(() => {});
+    if (signal.aborted) return;
+    if (isAlive(current())) {
+      wait = WATCH;
+      continue;
+    }
+    log.warn({ pid: current().pid }, "containerd died: starting it again");
+    try {
+      await restart();
+    } catch (error) {
+      wait = Math.min(wait * 2, 60_000);
+      log.error({ error: messageOf(error) }, "containerd could not be started again");
+    }
+  }
+}
+
+async function ready(
   socket: string,
   running: Detached,
   logFile: string,
   from: number,
   pidFile: string,
-): Promise<void> {
+): Promise<Detached> {
   using client = createCriClient(socket);
   const until = Date.now() + PATIENCE;
   let last: unknown;
   while (isAlive(running) && Date.now() < until) {
     try {
       await client.version({}, { timeout: 2000 });
-      return;
+      return running;
     } catch (error) {
       last = error;
       // It serves, and its CRI plugin is not among what it serves: waiting does not mend that.
@@ -142,19 +192,23 @@ async function reasonIn(logFile: string, from: number): Promise<string | undefin
   return [field("msg"), field("error")].filter((part) => part !== undefined).join(": ") || grave.trim();
 }
 
-async function endIfIdle(socket: string, running: Detached, pidFile: string, log: Log): Promise<boolean> {
-  if (isAlive(running)) {
-    using client = createCriClient(socket);
-    const { items } = await client.listPodSandbox({}, { timeout: 10_000 }).catch(() => ({ items: [] }));
-    const ready = items.filter(({ state }) => state === 0);
+/** Removes the sandboxes that merely lie there. `unknown` where nobody can say, since containerd is dead or deaf. */
+async function idle(socket: string, current: Detached, log: Log): Promise<"none" | "running" | "unknown"> {
+  if (!isAlive(current)) return "unknown";
+  using client = createCriClient(socket);
+  try {
+    const { items } = await client.listPodSandbox({}, { timeout: 10_000 });
+    const ready = items.filter(({ state }) => state === cri.PodSandboxState.SANDBOX_READY);
     if (ready.length > 0) {
-      log.info({ sandboxes: ready.length, pid: running.pid }, "containerd goes on, since sandboxes run in it");
-      return false;
+      log.info({ sandboxes: ready.length, pid: current.pid }, "containerd goes on, since sandboxes run in it");
+      return "running";
     }
     for (const { id } of items) await client.removePodSandbox({ podSandboxId: id }, { timeout: 60_000 });
+    return "none";
+  } catch (error) {
+    log.warn({ error: messageOf(error) }, "containerd does not say what runs in it");
+    return "unknown";
   }
-  await endDetached(running, pidFile);
-  return true;
 }
 
 const PROGRAMS = [
@@ -163,9 +217,15 @@ const PROGRAMS = [
   ["runc", "runc"],
 ] as const;
 
+/** Ours, and where system programs are even if our own caller left them out. */
+function searchPath(): string {
+  return `${process.env["PATH"] ?? ""}:${SBIN}`;
+}
+
 function isInstalled(program: string): boolean {
-  const dirs = `${process.env["PATH"] ?? ""}:${SBIN}`.split(":");
-  return dirs.some((dir) => dir !== "" && sizeOf(join(dir, program)) > 0);
+  return searchPath()
+    .split(":")
+    .some((dir) => dir !== "" && sizeOf(join(dir, program)) > 0);
 }
 
 function sizeOf(path: string): number {

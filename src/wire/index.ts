@@ -25,7 +25,7 @@ export {
   type ProxyHandlers,
   type TakenMethods,
 } from "./grpc-proxy.ts";
-export { answers, checkSocketPath, listenOnSocket } from "./unix-socket.ts";
+export { checkSocketPath, listenOnSocket, refuseUsedSocket } from "./unix-socket.ts";
 export { encodeOpenApiV2, type OpenApiV2Document, type OpenApiV2Schema } from "./openapi-v2.ts";
 export { Counter, Gauge, Histogram, Registry } from "./metrics.ts";
 export { SpdyConnection, type SpdyOptions } from "./spdy.ts";

@@ -24,12 +24,7 @@ export function checkSocketPath(path: string): string {
  */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   checkSocketPath(path);
-  if (await answers(path))
-    throw new Failure(
-      "ALREADY_EXISTS",
-      "SOCKET_IN_USE",
-      `${path} is in use by a running process: stop it, or choose another run directory`,
-    );
+  await refuseUsedSocket(path);
   rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: Error): void =>
@@ -43,8 +38,18 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
   chmodSync(path, 0o600);
 }
 
+/** @throws Failure SOCKET_IN_USE when somebody answers on it: many programs would simply take its place. */
+export async function refuseUsedSocket(path: string): Promise<void> {
+  if (await answers(path))
+    throw new Failure(
+      "ALREADY_EXISTS",
+      "SOCKET_IN_USE",
+      `${path} is in use by a running process: stop it, or choose another run directory`,
+    );
+}
+
 /** True if a process accepts connections on this socket. */
-export function answers(path: string): Promise<boolean> {
+function answers(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.once("connect", () => resolve(true)).once("connect", () => socket.destroy());

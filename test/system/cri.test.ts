@@ -190,7 +190,7 @@ suite("an image volume", () => {
     const mount = {
       containerPath: "/volume",
       readonly: true,
-      image: { image: imageRef, userSpecifiedImage: WORKLOAD },
+      image: { image: imageRef, userSpecifiedImage: WORKLOAD, annotations: {} },
     };
     const container = await node.run(sandbox, "test", [mount]);
     assert.equal((await node.sh(container, "readlink /volume/bin/sh")).out, "busybox\n");
