@@ -42,7 +42,7 @@ export function parseJson(text: string, kind: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    const shown = text.length > 27 ? `${text.slice(0, 27)} ...` : text;
+    const shown = text.length > 30 ? `${text.slice(0, 30)} ...` : text;
     const why = `couldn't get version/kind; json parse error: ${goSyntaxError(messageOf(cause), text)}`;
     throw badRequest(`the object provided is unrecognized (must be of type ${kind}): ${why} (${shown})`);
   }

@@ -1,12 +1,11 @@
 import { Failure, type Log } from "#base";
 import type { Pki } from "#wire";
 import type { Policy } from "./kinds/resource.ts";
-import type { Tokens } from "./ports.ts";
 import type { User } from "./router.ts";
 import { minorOf } from "./versions.ts";
 
 export interface ApiServerOptions {
-  /** Holds `apiserver.db`. */
+  /** Holds `apiserver.db` and the key of service-account tokens. */
   readonly dataDir: string;
   /** The address to listen at; 127.0.0.1 by default. */
   readonly host?: string;
@@ -22,8 +21,6 @@ export interface ApiServerOptions {
   readonly admissionPlugins?: string;
   /** `1.31`, as `--emulated-version` has it. */
   readonly emulatedVersion?: string;
-  /** Signs and checks service-account tokens; without it there are none. */
-  readonly tokens?: Tokens;
   /** Fixed bearer tokens and whom they stand for. */
   readonly bearers?: ReadonlyMap<string, User>;
   readonly log?: Log;

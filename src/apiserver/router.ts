@@ -64,14 +64,20 @@ export interface Match {
   readonly params: Readonly<Record<string, string>>;
 }
 
-interface Branch {
-  readonly literals: Map<string, Branch>;
-  variable?: { readonly name: string; readonly branch: Branch };
-  rest?: { readonly name: string; readonly routes: Route[] };
-  readonly routes: Route[];
+/** A route and the names of its variables, in the order of the path. */
+interface Entry {
+  readonly route: Route;
+  readonly names: readonly string[];
 }
 
-const branch = (): Branch => ({ literals: new Map(), routes: [] });
+interface Branch {
+  readonly literals: Map<string, Branch>;
+  variable?: Branch;
+  readonly rest: Entry[];
+  readonly entries: Entry[];
+}
+
+const branch = (): Branch => ({ literals: new Map(), rest: [], entries: [] });
 
 /** A tree of path templates. Literal segments win over variables; a path with no route for its method is no match. */
 export class Router {
@@ -79,24 +85,21 @@ export class Router {
 
   add(...routes: readonly Route[]): void {
     for (const route of routes) {
+      const names: string[] = [];
       let at = this.#root;
       let rest = false;
       for (const segment of route.path.split("/").slice(1)) {
         const name = /^\{(\w+)(\*?)\}$/.exec(segment);
-        if (name?.[2] === "*") {
-          at.rest ??= { name: name[1] ?? "", routes: [] };
-          at.rest.routes.push(route);
-          rest = true;
-        } else if (name === null) {
+        if (name !== null) names.push(name[1] ?? "");
+        if (name?.[2] === "*") rest = true;
+        else if (name !== null) at = at.variable ??= branch();
+        else {
           let next = at.literals.get(segment);
           if (next === undefined) at.literals.set(segment, (next = branch()));
           at = next;
-        } else {
-          at.variable ??= { name: name[1] ?? "", branch: branch() };
-          at = at.variable.branch;
         }
       }
-      if (!rest) at.routes.push(route);
+      (rest ? at.rest : at.entries).push({ route, names });
     }
   }
 
@@ -104,24 +107,27 @@ export class Router {
   find(method: string, path: string): Match | "no path" | "no method" {
     const segments = path.split("/").slice(1);
     let known = false;
-    const pick = (routes: readonly Route[], params: Record<string, string>): Match | undefined => {
-      if (routes.length > 0) known = true;
-      const route = routes.find((r) => r.methods.includes(method) || (method === "HEAD" && r.methods.includes("GET")));
-      return route && { route, params };
+    const pick = (entries: readonly Entry[], values: readonly string[]): Match | undefined => {
+      if (entries.length > 0) known = true;
+      const entry = entries.find(
+        ({ route: { methods } }) => methods.includes(method) || (method === "HEAD" && methods.includes("GET")),
+      );
+      if (entry === undefined) return undefined;
+      return { route: entry.route, params: Object.fromEntries(entry.names.map((name, i) => [name, values[i] ?? ""])) };
     };
-    const walk = (at: Branch, i: number, params: Record<string, string>): Match | undefined => {
+    const walk = (at: Branch, i: number, values: readonly string[]): Match | undefined => {
       const segment = segments[i];
-      if (segment === undefined) return pick(at.routes, params);
+      if (segment === undefined) return pick(at.entries, values);
       const next = at.literals.get(segment);
-      const literal = next && walk(next, i + 1, params);
+      const literal = next && walk(next, i + 1, values);
       if (literal !== undefined) return literal;
       if (at.variable !== undefined && segment !== "") {
-        const found = walk(at.variable.branch, i + 1, { ...params, [at.variable.name]: decode(segment) });
+        const found = walk(at.variable, i + 1, [...values, decode(segment)]);
         if (found !== undefined) return found;
       }
-      return at.rest && pick(at.rest.routes, { ...params, [at.rest.name]: segments.slice(i).join("/") });
+      return pick(at.rest, [...values, segments.slice(i).join("/")]);
     };
-    return walk(this.#root, 0, {}) ?? (known ? "no method" : "no path");
+    return walk(this.#root, 0, []) ?? (known ? "no method" : "no path");
   }
 }
 

@@ -27,6 +27,7 @@ import { resourceRoutes, servedBy, SUBRESOURCES } from "./routes.ts";
 import { core, methodNotAllowed, notFound, statusOf, StatusError, unknownResource } from "./status.ts";
 import { Storage } from "./storage.ts";
 import { streamingRoutes } from "./streaming/index.ts";
+import { openTokens } from "./tokens.ts";
 import { versionInfo } from "./versions.ts";
 
 export interface ApiServer extends AsyncDisposable {
@@ -35,6 +36,7 @@ export interface ApiServer extends AsyncDisposable {
 }
 
 const MAX_BODY = 3 * 1024 * 1024;
+const TOKEN_ISSUER = "https://kubernetes.default.svc";
 const RENEW_EVERY = 24 * 60 * 60 * 1000;
 
 /**
@@ -59,6 +61,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   );
   const apiHost: ApiHost = {
     log,
+    // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as in the port
     get<T extends KubeObject>(resource: string, namespace: string, name: string): T {
       const found = stored.get(resource);
       if (found === undefined) throw notFound(core(resource), name);
@@ -66,14 +69,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     },
   };
   const fixed = options.bearers ?? new Map();
-  const authenticator: Authenticator = { fixed, tokens: options.tokens, host: apiHost };
+  const tokens = await openTokens({ directory: options.dataDir, issuer: TOKEN_ISSUER });
+  const authenticator: Authenticator = { fixed, tokens, host: apiHost };
   const metrics = createMetrics(storage, RESOURCES);
   const router = new Router();
   const version = versionInfo(options.emulatedVersion);
   const served = servedBy(RESOURCES);
   router.add(
-    ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens: options.tokens, fixed }),
+    ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens, fixed }),
     ...discoveryRoutes(served),
+    ...tokens.routes,
     ...openApiRoutes(
       RESOURCES.map((resource) => ({
         ...resource,

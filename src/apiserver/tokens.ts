@@ -55,8 +55,10 @@ interface Bound {
   readonly uid: string;
 }
 
-const ALGORITHM = "RS256";
+const ALGORITHM = "ES256";
 const DIGEST = "sha256";
+/** JSON web signatures carry the two numbers side by side (RFC 7518 section 3.4). */
+const ENCODING = "ieee-p1363";
 const MAX_TOKEN = 16 << 10;
 /** A token outlives the start of the deletion of what it is bound to by this much, in milliseconds. */
 const DELETION_LEEWAY = 60_000;
@@ -76,7 +78,7 @@ export async function openTokens({ directory, issuer, audiences = [issuer] }: To
       call?.signal?.throwIfAborted();
       const payload = payloadOf(claims, issuer, claims.audiences.length > 0 ? claims.audiences : audiences);
       const text = `${header}.${encode(payload)}`;
-      const signature = await promisify(sign)(DIGEST, Buffer.from(text), key);
+      const signature = await promisify(sign)(DIGEST, Buffer.from(text), { key, dsaEncoding: ENCODING });
       return {
         token: `${text}.${signature.toString("base64url")}`,
         audiences: payload.aud,
@@ -142,7 +144,8 @@ function checked(token: string, header: string, key: KeyObject): Payload | undef
   const [head, body = "", signature = ""] = parts;
   // Only our own header: neither another key nor another algorithm is to be talked into.
   if (token.length > MAX_TOKEN || parts.length !== 3 || head !== header) return undefined;
-  if (!verify(DIGEST, Buffer.from(`${head}.${body}`), key, Buffer.from(signature, "base64url"))) return undefined;
+  const check = { key, dsaEncoding: ENCODING } as const;
+  if (!verify(DIGEST, Buffer.from(`${head}.${body}`), check, Buffer.from(signature, "base64url"))) return undefined;
   try {
     return JSON.parse(Buffer.from(body, "base64url").toString("utf8")) as Payload;
   } catch {
@@ -215,7 +218,7 @@ async function signingKey(directory: string): Promise<KeyObject> {
     });
   let pem = await read();
   if (pem === undefined) {
-    const { privateKey } = await promisify(generateKeyPair)("rsa", { modulusLength: 2048 });
+    const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
     const temporary = `${path}.${randomBytes(6).toString("hex")}`;
     const file = await open(temporary, "wx", 0o600);
     try {
@@ -232,7 +235,7 @@ async function signingKey(directory: string): Promise<KeyObject> {
   }
   try {
     const key = createPrivateKey(pem ?? "");
-    if (key.asymmetricKeyType !== "rsa") throw new Error("it is no RSA key");
+    if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("it is of another kind");
     return key;
   } catch (error) {
     const message = `${path} does not hold a key (${messageOf(error)}); remove it, and a new one is made`;
