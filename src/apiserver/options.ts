@@ -1,6 +1,7 @@
 import { Failure, type Log } from "#base";
 import type { Pki } from "#wire";
 import type { Policy } from "./kinds/resource.ts";
+import type { Tokens } from "./ports.ts";
 import type { User } from "./router.ts";
 import { minorOf } from "./versions.ts";
 
@@ -21,6 +22,8 @@ export interface ApiServerOptions {
   readonly admissionPlugins?: string;
   /** `1.31`, as `--emulated-version` has it. */
   readonly emulatedVersion?: string;
+  /** Signs and checks service-account tokens; by default with a key of its own, kept in `dataDir`. */
+  readonly tokens?: Tokens;
   /** Fixed bearer tokens and whom they stand for. */
   readonly bearers?: ReadonlyMap<string, User>;
   readonly log?: Log;

@@ -1,6 +1,6 @@
 import type { CallOptions, Log } from "#base";
 import type { KubeObject } from "#k8s";
-import type { User } from "./router.ts";
+import type { Route, User } from "./router.ts";
 
 /** What handlers outside the storage may ask of the server. */
 export interface ApiHost {
@@ -40,4 +40,6 @@ export interface Tokens {
    * gone (asked of `host`).
    */
   verify(token: string, host: ApiHost, call?: CallOptions): Promise<User | undefined>;
+  /** The pages by which others check them: `/openid/v1/jwks` and `/.well-known/openid-configuration`. */
+  readonly routes?: readonly Route[];
 }

@@ -69,7 +69,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     },
   };
   const fixed = options.bearers ?? new Map();
-  const tokens = await openTokens({ directory: options.dataDir, issuer: TOKEN_ISSUER });
+  const tokens = options.tokens ?? (await openTokens({ directory: options.dataDir, issuer: TOKEN_ISSUER }));
   const authenticator: Authenticator = { fixed, tokens, host: apiHost };
   const metrics = createMetrics(storage, RESOURCES);
   const router = new Router();
@@ -78,7 +78,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   router.add(
     ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens, fixed }),
     ...discoveryRoutes(served),
-    ...tokens.routes,
+    ...(tokens.routes ?? []),
     ...openApiRoutes(
       RESOURCES.map((resource) => ({
         ...resource,

@@ -27,9 +27,8 @@ export interface TokenOptions {
   readonly audiences?: readonly string[];
 }
 
-/** Tokens that are signed with one kept key, and the pages by which others check them. */
+/** Tokens that are signed with one kept key. */
 export interface SigningTokens extends Tokens {
-  /** `/openid/v1/jwks` and `/.well-known/openid-configuration`. */
   readonly routes: readonly Route[];
 }
 

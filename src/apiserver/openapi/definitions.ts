@@ -25,7 +25,7 @@ export interface ServedKind {
   readonly group: string;
   readonly version: string;
   readonly kind: string;
-  /** Its type in the schema (`v1.Pod`). */
+  /** Its type in the schema (`v1.Pod`); "" for a kind that is served without being in the schema. */
   readonly type: string;
   /** `create`, `get`, `list`, `watch`, `update`, `patch`, `delete`, `deletecollection`. */
   readonly verbs: readonly string[];
@@ -75,6 +75,7 @@ export function definitionsOf(kinds: readonly ServedKind[], dialect: Dialect): R
   };
   visit("metav1.DeleteOptions");
   for (const kind of kinds) {
+    if (kind.type === "") continue;
     visit(kind.type);
     if (kind.verbs.includes("list")) found.set(`${definitionName(kind.type)}List`, listSchema(kind, dialect));
   }

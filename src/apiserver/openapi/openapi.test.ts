@@ -19,7 +19,13 @@ const core = (kind: string, resource: string): ServedResource => ({
 });
 const pods = core("Pod", "pods");
 const RESOURCES: readonly ServedResource[] = [
-  { ...pods, subresources: [{ ...pods, name: "status", verbs: ["get", "update", "patch"] }] },
+  {
+    ...pods,
+    subresources: [
+      { ...pods, name: "status", verbs: ["get", "update", "patch"] },
+      { ...pods, name: "eviction", group: "policy", kind: "Eviction", type: "", verbs: ["create"] },
+    ],
+  },
   core("Node", "nodes"),
   core("ConfigMap", "configmaps"),
   { ...core("Lease", "leases"), group: "coordination.k8s.io", type: "coordination.Lease" },

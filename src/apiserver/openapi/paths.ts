@@ -119,44 +119,36 @@ export function pathsOf(resources: readonly ServedResource[], dialect: Dialect):
 
 function operation(kind: ServedKind, { method, action }: Doing, id: string, dialect: Dialect): Json {
   const name = definitionName(kind.type);
-  const listing = action === "list";
-  const result = refTo(
-    listing ? `${name}List` : method === "delete" ? "io.k8s.apimachinery.pkg.apis.meta.v1.Status" : name,
-    dialect,
-  );
-  const takes: Schema | undefined =
-    method === "post" || method === "put"
-      ? refTo(name, dialect)
-      : method === "patch"
-        ? refTo("io.k8s.apimachinery.pkg.apis.meta.v1.Patch", dialect)
-        : method === "delete"
-          ? refTo("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", dialect)
-          : undefined;
+  const meta = (of: string): Schema => refTo(`io.k8s.apimachinery.pkg.apis.meta.v1.${of}`, dialect);
+  const own: Schema = kind.type === "" ? { type: "object" } : refTo(name, dialect);
+  const result = action === "list" ? refTo(`${name}List`, dialect) : method === "delete" ? meta("Status") : own;
+  const takes: Record<string, Schema> = { post: own, put: own, patch: meta("Patch"), delete: meta("DeleteOptions") };
+  const body = takes[method];
   const mimes = method === "patch" ? PATCHES : MIMES;
   const parameters: unknown[] = (PARAMETERS[action] ?? []).map((one) => parameter(one, dialect));
   const required = method !== "delete";
   const word = { post: "create", put: "replace", get: "read", deletecollection: "deleteCollection" }[action] ?? action;
   const content = (types: readonly string[], schema: Schema): Json =>
     Object.fromEntries(types.map((type) => [type, { schema }]));
-  const own = { "x-kubernetes-action": action, "x-kubernetes-group-version-kind": groupVersionKind(kind) };
+  const extensions = { "x-kubernetes-action": action, "x-kubernetes-group-version-kind": groupVersionKind(kind) };
   const operationId = word + groupWord(kind) + id;
   const answer = { description: "OK" };
   if (dialect === 3)
     return {
       operationId,
       parameters,
-      ...(takes === undefined ? {} : { requestBody: { content: content(mimes, takes), required } }),
+      ...(body === undefined ? {} : { requestBody: { content: content(mimes, body), required } }),
       responses: { "200": { ...answer, content: content(MIMES, result) } },
-      ...own,
+      ...extensions,
     };
   return {
     operationId,
-    consumes: takes === undefined ? ["*/*"] : mimes,
+    consumes: body === undefined ? ["*/*"] : mimes,
     produces: MIMES,
     parameters:
       takes === undefined ? parameters : [{ name: "body", in: "body", required, schema: takes }, ...parameters],
     responses: { "200": { ...answer, schema: result } },
-    ...own,
+    ...extensions,
   };
 }
 
