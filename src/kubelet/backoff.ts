@@ -38,7 +38,7 @@ export class Backoff {
 
   /** Forgets every key that starts with `prefix`. */
   forget(prefix: string): void {
-    for (const key of [...this.#entries.keys()]) if (key.startsWith(prefix)) this.#entries.delete(key);
+    for (const key of this.#entries.keys()) if (key.startsWith(prefix)) this.#entries.delete(key);
   }
 
   #live(key: string, since: number): Entry | undefined {

@@ -171,6 +171,7 @@ function propagationOf(mount: VolumeMount): cri.MountPropagation {
       return cri.MountPropagation.PROPAGATION_HOST_TO_CONTAINER;
     case "Bidirectional":
       return cri.MountPropagation.PROPAGATION_BIDIRECTIONAL;
+    case undefined:
     default:
       return cri.MountPropagation.PROPAGATION_PRIVATE;
   }

@@ -58,8 +58,8 @@ function matches(pattern: string, { registry, repository }: Reference): boolean 
   const [host = "", ...path] = pattern.split("/");
   const prefix = path.join("/");
   const known = host === "index.docker.io" || host === "registry-1.docker.io" ? "docker.io" : host;
-  const [wantedName = "", wantedPort] = splitPort(known);
-  const [name = "", port] = splitPort(registry);
+  const [wantedName, wantedPort] = splitPort(known);
+  const [name, port] = splitPort(registry);
   if (wantedPort !== port) return false;
   const wanted = wantedName.split(".");
   const labels = name.split(".");

@@ -67,7 +67,7 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
     const status = nodeStatus(options, node, problems, await options.diskPressure());
     const text = JSON.stringify({
       ...status,
-      conditions: status.conditions?.map(({ lastHeartbeatTime: _, ...rest }) => rest),
+      conditions: status.conditions?.map((one) => ({ ...one, lastHeartbeatTime: undefined })),
     });
     const isReady = problems.length === 0;
     if (text !== sent || now() - sentAt > REPORT_MS) {

@@ -22,7 +22,7 @@ export function createObjectReader(client: KubeClient): ObjectReader {
   const read = async <T extends KubeObject>(resource: string, namespace: string, name: string) => {
     const path = kubePath("v1", resource, { namespace, name });
     const now = performance.now();
-    for (const [key, { at }] of [...answers]) if (now - at > FRESH_MS) answers.delete(key);
+    for (const [key, { at }] of answers) if (now - at > FRESH_MS) answers.delete(key);
     const known = answers.get(path);
     if (known) return (await known.answer) as T | undefined;
     const answer = client.get<T>(path).catch((error: unknown) => {

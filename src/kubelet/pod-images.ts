@@ -20,7 +20,7 @@ interface Attempt {
   retryAt: number;
 }
 
-/** A failure is shown as what it was for this long before it is called a back-off. */
+/** A failure is shown as what it was for this long at most before it is called a back-off. */
 const SHOW_MS = 1000;
 
 /**
@@ -77,25 +77,25 @@ export class PodImages {
   #begin(key: string, request: ImageRequest, last: ImageTrouble | undefined): ImageState {
     const attempt: Attempt = { state: { kind: "pulling", last }, nextAt: 0, retryAt: 0 };
     this.#attempts.set(key, attempt);
-    const run = this.#puller
-      .ensure(request, this.#stop.signal)
-      .then((image) => {
-        attempt.state = { kind: "ready", image };
-      })
-      .catch((error: unknown) => {
-        if (this.#stop.signal.aborted) return;
-        const failure =
-          error instanceof ImageFailure ? error : new ImageFailure("ErrImagePull", messageOf(error), 10_000);
-        attempt.state = { kind: "failed", trouble: { reason: failure.reason, message: failure.message } };
-        attempt.retryAt = this.#now() + failure.waitMs;
-        const backsOff = failure.reason === "ErrImagePull";
-        attempt.nextAt = backsOff ? Math.min(attempt.retryAt, this.#now() + SHOW_MS) : attempt.retryAt;
-      })
-      .finally(() => {
-        this.#running.delete(run);
-        if (!this.#stop.signal.aborted) this.#wake(0);
-      });
+    const run = this.#ensure(attempt, request).finally(() => {
+      this.#running.delete(run);
+      if (!this.#stop.signal.aborted) this.#wake(0);
+    });
     this.#running.add(run);
     return attempt.state;
+  }
+
+  async #ensure(attempt: Attempt, request: ImageRequest): Promise<void> {
+    try {
+      attempt.state = { kind: "ready", image: await this.#puller.ensure(request, this.#stop.signal) };
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      const failure =
+        error instanceof ImageFailure ? error : new ImageFailure("ErrImagePull", messageOf(error), 10_000);
+      attempt.state = { kind: "failed", trouble: { reason: failure.reason, message: failure.message } };
+      attempt.retryAt = this.#now() + failure.waitMs;
+      const backsOff = failure.reason === "ErrImagePull";
+      attempt.nextAt = backsOff ? this.#now() + Math.min(SHOW_MS, failure.waitMs / 4) : attempt.retryAt;
+    }
   }
 }

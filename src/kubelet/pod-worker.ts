@@ -489,11 +489,12 @@ export class PodWorker {
 
   async #publish(status: PodStatus): Promise<void> {
     const text = JSON.stringify(status);
+    const before = this.pod;
     this.#status = status;
     if (text === this.#sent) return;
     const at = { namespace: namespaceOf(this.#pod), name: nameOf(this.#pod), subresource: "status" };
     try {
-      await this.#kubelet.client.patch(kubePath("v1", "pods", at), statusPatch(this.#pod, status), "strategic");
+      await this.#kubelet.client.patch(kubePath("v1", "pods", at), statusPatch(before, status), "strategic");
       this.#sent = text;
     } catch (error) {
       // Deleted, or another Pod of the same name: the watch tells.

@@ -65,8 +65,8 @@ export function qosOf(pod: Pod): "Guaranteed" | "Burstable" | "BestEffort" {
   return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
-const nonZero = (quantity: unknown): string | undefined =>
-  quantity === undefined || Number.parseFloat(String(quantity)) === 0 ? undefined : String(quantity);
+const nonZero = (quantity: string | undefined): string | undefined =>
+  quantity === undefined || Number.parseFloat(quantity) === 0 ? undefined : quantity;
 
 export function statusOf(pod: Pod, name: string): ContainerStatus | undefined {
   const { initContainerStatuses, containerStatuses, ephemeralContainerStatuses } = pod.status ?? {};

@@ -23,7 +23,7 @@ export class Prober {
     const running = new Map(
       view.containers.filter(({ state }) => state === "running").map((container) => [container.id, container]),
     );
-    for (const [id, loops] of [...this.#loops]) {
+    for (const [id, loops] of this.#loops) {
       if (running.has(id)) continue;
       for (const loop of loops.values()) loop.stop();
       this.#loops.delete(id);

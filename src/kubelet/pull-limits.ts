@@ -17,7 +17,7 @@ export interface PullLimitOptions {
 /** A pull over the limits waits its turn; it does not fail. */
 export function createPullLimits({ maxParallel, qps, burst }: PullLimitOptions): PullLimits {
   const waiting: (() => void)[] = [];
-  let running = 0;
+  let free = maxParallel > 0 ? maxParallel : Number.POSITIVE_INFINITY;
   let tokens = burst;
   let at = performance.now();
 
@@ -29,14 +29,17 @@ export function createPullLimits({ maxParallel, qps, burst }: PullLimitOptions):
     return tokens >= 0 ? 0 : (-tokens * 1000) / qps;
   };
   const leave = (): void => {
-    running--;
-    waiting.shift()?.();
+    const next = waiting.shift();
+    // The place is handed on: nobody who comes later may take it first.
+    if (next) next();
+    else free++;
   };
 
   return {
     async acquire(signal) {
       signal.throwIfAborted();
-      while (maxParallel > 0 && running >= maxParallel) {
+      if (free > 0) free--;
+      else {
         const turn = Promise.withResolvers<void>();
         const abort = (): void => {
           const i = waiting.indexOf(turn.resolve);
@@ -47,7 +50,6 @@ export function createPullLimits({ maxParallel, qps, burst }: PullLimitOptions):
         signal.addEventListener("abort", abort, { once: true });
         await turn.promise.finally(() => signal.removeEventListener("abort", abort));
       }
-      running++;
       try {
         const wait = token();
         if (wait > 0) await sleep(wait, undefined, { signal });

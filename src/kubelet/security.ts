@@ -140,6 +140,7 @@ function profileOf(profile: Profile) {
       return { profileType: types.Unconfined };
     case "Localhost":
       return { profileType: types.Localhost, localhostRef: profile.localhostProfile ?? "" };
+    case undefined:
     default:
       return undefined;
   }

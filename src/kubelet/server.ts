@@ -105,8 +105,9 @@ async function answer(door: Door | undefined, request: IncomingMessage, response
         "NO_UPGRADE",
         "you must specify at least 1 of stdin, stdout, stderr, over a connection that upgrades",
       );
+    case undefined:
     default:
-      throw new Failure("NOT_FOUND", "NO_PATH", `404 page not found`);
+      throw new Failure("NOT_FOUND", "NO_PATH", "404 page not found");
   }
 }
 

@@ -44,7 +44,7 @@ export function createTokenSource(client: KubeClient): TokenSource {
       return token;
     },
     forget(podUid) {
-      for (const key of [...tokens.keys()]) if (key.startsWith(`${podUid}/`)) tokens.delete(key);
+      for (const key of tokens.keys()) if (key.startsWith(`${podUid}/`)) tokens.delete(key);
     },
   };
 }

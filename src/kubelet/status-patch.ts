@@ -9,9 +9,9 @@ const OWN_CONDITIONS = new Set([
   "PodScheduled",
 ]);
 
-/** A strategic merge patch that sets what a kubelet owns of a Pod's status, and leaves others' conditions alone. */
+/** A strategic merge patch that sets what a kubelet owns of the status that `pod` has, and leaves others' conditions alone. */
 export function statusPatch(pod: Pod, status: PodStatus): object {
-  const replace = <T>(list: readonly T[]): unknown[] => [...list, { $patch: "replace" }];
+  const replace = (list: readonly object[]): object[] => [...list, { $patch: "replace" }];
   const { podIPs, hostIPs, ...rest } = status;
   return {
     metadata: { uid: uidOf(pod) },
@@ -19,11 +19,17 @@ export function statusPatch(pod: Pod, status: PodStatus): object {
       ...rest,
       conditions: (status.conditions ?? [])
         .filter(({ type }) => OWN_CONDITIONS.has(type))
-        .map((condition) => ({ ...condition, reason: condition.reason ?? null, message: condition.message ?? null })),
+        .map((condition) => ({ ...cleared(condition.type, pod), ...condition })),
       ...(podIPs ? { podIPs: replace(podIPs) } : {}),
       ...(hostIPs ? { hostIPs: replace(hostIPs) } : {}),
     },
   };
+}
+
+/** What a merge by type would leave of the condition as it was. */
+function cleared(type: string, pod: Pod): object {
+  const old = pod.status?.conditions?.find((condition) => condition.type === type);
+  return { ...(old?.reason ? { reason: null } : {}), ...(old?.message ? { message: null } : {}) };
 }
 
 /** The Pod as the API has it, but with what this kubelet last wrote, which the watch may not have brought back yet. */

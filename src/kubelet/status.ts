@@ -229,9 +229,7 @@ function conditionsOf(
       ...(generation === undefined ? {} : { observedGeneration: generation }),
       lastProbeTime: null as unknown as NonNullable<PodCondition["lastProbeTime"]>,
       lastTransitionTime:
-        before?.status === status && before.lastTransitionTime
-          ? before.lastTransitionTime
-          : (seconds(input.now)),
+        before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : seconds(input.now),
     };
   });
   return [...own, ...old.filter(({ type }) => !(type in verdicts))];

@@ -46,7 +46,7 @@ export function startInformer<T extends KubeObject>(options: InformerOptions<T>)
   const relist = async (): Promise<string | undefined> => {
     const list = await client.list<T>(path, query, { signal: stop.signal });
     const here = new Set(list.items.map(keyOf));
-    for (const [key, object] of [...objects]) if (!here.has(key)) drop(object);
+    for (const [key, object] of objects) if (!here.has(key)) drop(object);
     for (const object of list.items) put(object);
     first.resolve();
     return list.metadata?.resourceVersion;
