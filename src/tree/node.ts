@@ -17,7 +17,8 @@ export function nodeOf(entry: TarEntry, blob: Digest): Node {
     case "file":
       return { kind: type, mode, uid, gid, mtime, xattrs, size: entry.size, extents: extentsOf(entry.extents, blob) };
     case "symlink":
-      return { kind: type, mode, uid, gid, mtime, xattrs, target: targetOf(entry, blob) };
+      // On Linux no symlink has another mode, whatever an archive says.
+      return { kind: type, mode: 0o777, uid, gid, mtime, xattrs, target: targetOf(entry, blob) };
     case "char":
     case "block":
       return { kind: type, mode, uid, gid, mtime, xattrs, major: entry.devmajor, minor: entry.devminor };
