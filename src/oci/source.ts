@@ -23,6 +23,11 @@ export interface OpenBlob {
   /** Offset in the blob of the first byte of `body`. */
   readonly start: number;
   readonly body: AsyncIterable<Uint8Array>;
+  /**
+   * Where present: gives back a piece of `body` that is done with, whole and once, so that its memory is read into again
+   * instead of fresh memory. Nobody has to call it.
+   */
+  readonly release?: (piece: Uint8Array) => void;
 }
 
 /** Where content is written to. `push` of what is there already is a success. */

@@ -10,10 +10,10 @@ export async function readAll(
   limit: number,
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    for await (const chunk of response.body) {
       chunks.push(chunk);
       length += chunk.length;
       if (length > limit) break;

@@ -18,6 +18,8 @@ export interface ApiRequest {
   /** Called anew for each attempt. */
   readonly body?: () => Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
+  /** A GET whose body is a blob. */
+  readonly isBulk?: boolean;
 }
 
 export interface ApiResponse {
@@ -178,6 +180,7 @@ export class EndpointClient {
       },
       ...(request.body === undefined ? {} : { body: request.body() }),
       signal: request.signal,
+      isBulk: request.isBulk === true,
     };
     try {
       return await this.#options.transport.send(wire, this.#line(isHome));

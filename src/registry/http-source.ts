@@ -156,7 +156,7 @@ export class HttpSource implements Source {
   ): Promise<OpenBlob> {
     const { start, end } = range;
     const isWhole = start === 0 && end === target.size;
-    const request = contentRequest(client, target.digest, false, call);
+    const request = { ...contentRequest(client, target.digest, false, call), isBulk: true };
     const ranged = isWhole
       ? request
       : { ...request, headers: { ...request.headers, range: `bytes=${start}-${end - 1}` } };
@@ -171,15 +171,16 @@ export class HttpSource implements Source {
       throw await refusal("GET", answer, client, target.digest, false);
     try {
       const got = extent(response.statusCode, response.headers, range, target, url);
-      const bytes = exactly(response.body as AsyncIterable<Uint8Array>, got.end - got.start, {
+      const bytes = exactly(response.body, got.end - got.start, {
         digest: target.digest,
         url,
         signal: call?.signal,
         onBroken: () => this.#session.blame(client),
       });
-      return { start: got.start, body: bytes };
+      const release = response.body.release?.bind(response.body);
+      return { start: got.start, body: bytes, ...(release === undefined ? {} : { release }) };
     } catch (error) {
-      response.body.on("error", () => undefined).destroy();
+      response.body.destroy();
       throw error;
     }
   }

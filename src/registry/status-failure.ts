@@ -50,10 +50,10 @@ export async function statusFailure(
 
 /** The first bytes of a body; the rest is dropped together with its connection. */
 async function readSome(response: WireResponse): Promise<string> {
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    for await (const chunk of response.body) {
       chunks.push(chunk);
       length += chunk.length;
       if (length >= BODY_LIMIT) break;

@@ -90,9 +90,9 @@ export function basic({ username, password }: { readonly username: string; reado
 }
 
 async function readAnswer(response: WireResponse, url: URL): Promise<string> {
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+  for await (const chunk of response.body) {
     chunks.push(chunk);
     if ((length += chunk.length) > ANSWER_LIMIT) throw unusable(url, "it is larger than 1 MiB");
   }

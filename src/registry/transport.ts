@@ -1,5 +1,6 @@
 import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { Agent, ProxyAgent, type Dispatcher } from "undici";
+import { BulkPool } from "./bulk-pool.ts";
 import type { TlsProfile } from "./endpoint.ts";
 import { proxyOf, type Proxies } from "./proxies.ts";
 
@@ -29,13 +30,32 @@ export interface WireRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
+  /** A GET whose body is a blob: it is read over connections made for many bytes. */
+  readonly isBulk?: boolean;
 }
 
-export type WireResponse = Dispatcher.ResponseData;
+export interface WireResponse {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Has to be read to its end, dumped or destroyed. */
+  readonly body: WireBody;
+}
+
+export interface WireBody extends AsyncIterable<Uint8Array> {
+  /** Throws away what is left. */
+  dump(): Promise<void>;
+  destroy(): unknown;
+  /** Where present: takes back a piece whose bytes may be overwritten. */
+  release?(piece: Uint8Array): void;
+}
 
 /** The connections of one registry client: kept alive, few per host. It follows no redirects and knows no passwords. */
 export class Transport implements AsyncDisposable {
   readonly #agents = new Map<string, Dispatcher>();
+  readonly #contexts = new Map<string, SecureContext>();
+  readonly #bulk: BulkPool;
+  /** Hosts whose bodies have no Content-Length. */
+  readonly #notForBulk = new Set<string>();
   readonly #proxies: Proxies;
   readonly #timeouts: Timeouts;
   readonly #connections: number;
@@ -44,15 +64,24 @@ export class Transport implements AsyncDisposable {
     this.#proxies = options.proxies;
     this.#timeouts = options.timeouts;
     this.#connections = options.connections;
+    this.#bulk = new BulkPool(options.connections);
   }
 
   /** @throws what undici throws; the signal's reason when that ended it. */
   async send(request: WireRequest, line: Line): Promise<WireResponse> {
     const { url, method, body, signal } = request;
     signal?.throwIfAborted();
+    if (request.isBulk === true) {
+      const response = await this.#sendBulk(request, line);
+      if (response !== undefined) return response;
+    }
     const uploads = method === "PUT" || method === "PATCH";
     try {
-      return await this.#agent(url, line).request({
+      const {
+        statusCode,
+        headers,
+        body: stream,
+      } = await this.#agent(url, line).request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -64,6 +93,16 @@ export class Transport implements AsyncDisposable {
         bodyTimeout: this.#timeouts.stall,
         highWaterMark: 1024 * 1024,
       });
+      return {
+        statusCode,
+        headers,
+        body: {
+          [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>,
+          dump: () => stream.dump(),
+          // A stream that is destroyed says so as an error, which nobody waits for.
+          destroy: () => stream.on("error", () => undefined).destroy(),
+        },
+      };
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
@@ -71,12 +110,31 @@ export class Transport implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#bulk.destroy();
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
     this.#agents.clear();
   }
 
+  /** Undefined where undici has to do it: behind a proxy, and for bodies whose length is not announced. */
+  async #sendBulk({ url, headers, signal }: WireRequest, line: Line): Promise<WireResponse | undefined> {
+    if (this.#proxyFor(url, line) !== undefined || this.#notForBulk.has(url.origin)) return undefined;
+    const isSecure = url.protocol === "https:";
+    const tls = isSecure
+      ? { secureContext: this.#context(line.tls), rejectUnauthorized: !line.tls.skipVerify }
+      : undefined;
+    const lane = isSecure ? `${url.origin} ${JSON.stringify([line.tls, line.dialTimeout])}` : url.origin;
+    const target = { url, tls, dialTimeout: line.dialTimeout };
+    const response = await this.#bulk.get(lane, target, { url, headers, signal, timeouts: this.#timeouts });
+    if (response === undefined) this.#notForBulk.add(url.origin);
+    return response;
+  }
+
+  #proxyFor(url: URL, line: Line): string | undefined {
+    return line.proxy ?? proxyOf(url, this.#proxies);
+  }
+
   #agent(url: URL, line: Line): Dispatcher {
-    const proxy = line.proxy ?? proxyOf(url, this.#proxies);
+    const proxy = this.#proxyFor(url, line);
     const key = JSON.stringify([line.tls, line.dialTimeout, proxy]);
     const known = this.#agents.get(key);
     if (known !== undefined) return known;
@@ -86,18 +144,23 @@ export class Transport implements AsyncDisposable {
   }
 
   #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined): Dispatcher {
-    const secure = { secureContext: secureContext(tls), rejectUnauthorized: !tls.skipVerify };
+    const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify };
     const common = { connections: this.#connections, allowH2: false, keepAliveTimeout: 10_000 };
     if (proxy !== undefined) return new ProxyAgent({ ...common, uri: proxy, requestTls: secure, proxyTunnel: true });
     return new Agent({ ...common, connect: { ...secure, timeout: dialTimeout } });
   }
-}
 
-/** Once per line: reading some hundred certificates takes longer than a request. */
-function secureContext(tls: TlsProfile): SecureContext {
-  const ca = new Set([...getCACertificates("default"), ...getCACertificates("system"), ...tls.ca]);
-  return createSecureContext({
-    ca: [...ca],
-    ...(tls.client.length === 0 ? {} : { cert: tls.client.map((c) => c.cert), key: tls.client.map((c) => c.key) }),
-  });
+  /** Made once: reading some hundred certificates takes longer than a request. */
+  #context(tls: TlsProfile): SecureContext {
+    const key = JSON.stringify([tls.ca, tls.client]);
+    const known = this.#contexts.get(key);
+    if (known !== undefined) return known;
+    const ca = new Set([...getCACertificates("default"), ...getCACertificates("system"), ...tls.ca]);
+    const made = createSecureContext({
+      ca: [...ca],
+      ...(tls.client.length === 0 ? {} : { cert: tls.client.map((c) => c.cert), key: tls.client.map((c) => c.key) }),
+    });
+    this.#contexts.set(key, made);
+    return made;
+  }
 }
