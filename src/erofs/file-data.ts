@@ -41,14 +41,14 @@ export interface ChunkPlan {
 }
 
 /** One piece that ends with its blob, in the middle of a block: that last bit is copied into the image. */
-export interface FlatPlan {
+interface FlatPlan {
   readonly kind: "flat";
   readonly run: Run;
   readonly tail: Uint8Array;
 }
 
 /** A stretch of a file that lies in one piece in one blob. */
-export interface Run {
+interface Run {
   readonly at: number;
   readonly end: number;
   readonly blob: Digest;

@@ -28,7 +28,7 @@ export interface Plan {
   readonly data: ReadonlyMap<number, DataPlan>;
 }
 
-export interface PlannedDevice {
+interface PlannedDevice {
   readonly digest: Digest;
   readonly size: number;
   /** Place in the device table, from 1 on. */
@@ -38,7 +38,7 @@ export interface PlannedDevice {
 }
 
 /** Per node. */
-export interface Inodes {
+interface Inodes {
   readonly positions: Float64Array;
   /** A file's size as its reader sees it; bytes of a directory's entries or a link's target. */
   readonly sizes: Float64Array;

@@ -3,12 +3,6 @@ export type * from "./kernel.ts";
 export { fakeKernel } from "./fake-kernel.ts";
 export { fallocate, syncfs, tryLock } from "./files.ts";
 export { linuxKernel } from "./linux-kernel.ts";
-export {
-  hasCapability,
-  kernelVersion,
-  mountNamespaceIsPrivate,
-  supportsFilesystem,
-  type Capability,
-} from "./machine.ts";
+export { hasCapability, kernelVersion, mountNamespaceIsPrivate, supportsFilesystem } from "./machine.ts";
 export { getXattrs, makeNode, setTimes, setXattr } from "./nodes.ts";
-export { probeErofs, type ErofsSample } from "./probe.ts";
+export { probeErofs } from "./probe.ts";
