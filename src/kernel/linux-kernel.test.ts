@@ -150,7 +150,9 @@ test("nodes, times and attributes are made as asked", (t) => {
   );
   writeFileSync(join(at, "file"), "");
   assert.equal(setXattr(join(at, "file"), "user.name", Buffer.from("value")), true);
-  assert.deepEqual([...getXattrs(join(at, "file"))], [["user.name", Buffer.from("value")]]);
+  assert.deepEqual([...getXattrs(join(at, "file"))], [["user.name", new TextEncoder().encode("value")]]);
+  assert.equal(setXattr(join(at, "pipe"), "user.name", Buffer.from("value")), false);
+  assert.equal(setXattr(join(at, "file"), "com.apple.name", Buffer.from("value")), false);
   setTimes(join(at, "pipe"), { seconds: -5, nanoseconds: 7 });
   assert.equal(lstatSync(join(at, "pipe"), { bigint: true }).mtimeNs, -4_999_999_993n);
 });

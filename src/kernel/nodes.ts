@@ -59,7 +59,8 @@ export function setTimes(path: string, time: { readonly seconds: number; readonl
 }
 
 /**
- * Sets one extended attribute of what is at `path`, a link itself included. False where the filesystem has no such attributes.
+ * Sets one extended attribute of what is at `path`, a link itself included. False where the filesystem has no such attributes, and
+ * for a user's attributes of what is neither file nor directory, which Linux does not allow (xattr(7)).
  *
  * @throws Failure XATTR_FAILED
  */
@@ -68,7 +69,8 @@ export function setXattr(path: string, name: string, value: Uint8Array): boolean
     lsetxattr(cString(path), cString(name), value, value.length, 0);
     return true;
   } catch (error) {
-    if (error instanceof SystemError && error.code === "ENOTSUP") return false;
+    const code = error instanceof SystemError ? error.code : "";
+    if (code === "ENOTSUP" || (code === "EPERM" && name.startsWith("user."))) return false;
     throw failed("XATTR_FAILED", `the attribute ${name} of ${path} cannot be set`, error);
   }
 }
@@ -77,16 +79,26 @@ export function setXattr(path: string, name: string, value: Uint8Array): boolean
 export function getXattrs(path: string): ReadonlyMap<string, Uint8Array> {
   const found = new Map<string, Uint8Array>();
   const at = cString(path);
+  const into = Buffer.alloc(XATTR_LIMIT);
   try {
-    const list = Buffer.alloc(XATTR_LIMIT);
-    for (const name of names(list.subarray(0, llistxattr(at, list, list.length)))) {
-      const value = Buffer.alloc(XATTR_LIMIT);
-      found.set(name, Buffer.from(value.subarray(0, lgetxattr(at, cString(name), value, value.length))));
+    for (const name of names(Buffer.from(into.subarray(0, llistxattr(at, into, into.length))))) {
+      const length = readXattr(at, name, into);
+      if (length >= 0) found.set(name, Uint8Array.from(into.subarray(0, length)));
     }
     return found;
   } catch (error) {
     if (error instanceof SystemError && error.code === "ENOTSUP") return found;
     throw failed("XATTR_FAILED", `the attributes of ${path} cannot be read`, error);
+  }
+}
+
+/** -1 where it is listed and not shown: Linux does so with a user's attributes of what is neither file nor directory. */
+function readXattr(path: Buffer, name: string, into: Buffer): number {
+  try {
+    return lgetxattr(path, cString(name), into, into.length);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENODATA") return -1;
+    throw error;
   }
 }
 
