@@ -3,6 +3,9 @@ import { bytesOf, nameOf } from "#base";
 import type { Attributes, Directory, Extent, Node } from "#tree";
 import { Blobs, PLAIN, pattern } from "./trees.ts";
 
+/** (uid_t)-1 is nobody. */
+const LAST_ID = 0xfffffffe;
+
 export const BLOBS = new Blobs();
 const tar = BLOBS.add(pattern(64 * 512, 4));
 const raw = BLOBS.add(pattern(3333, 5));
@@ -17,8 +20,8 @@ export function trees(): fc.Arbitrary<Directory> {
     .filter((text) => !/[/\0]/.test(text) && text !== "." && text !== ".." && bytesOf(text).length <= 255);
   const attributes: fc.Arbitrary<Attributes> = fc.record({
     mode: fc.nat(0o7777),
-    uid: fc.oneof(fc.constant(0), fc.nat(0xffffffff)),
-    gid: fc.oneof(fc.constant(0), fc.nat(0xffffffff)),
+    uid: fc.oneof(fc.constant(0), fc.nat(LAST_ID)),
+    gid: fc.oneof(fc.constant(0), fc.nat(LAST_ID)),
     mtime: fc.oneof(
       fc.constant(PLAIN.mtime),
       fc.record({ seconds: fc.integer({ min: -(2 ** 33), max: 2 ** 33 }), nanoseconds: fc.nat(999_999_999) }),
