@@ -69,21 +69,22 @@ const SCHILY = "SCHILY.xattr.";
 const LIBARCHIVE = "LIBARCHIVE.xattr.";
 const SELINUX = "RHT.security.selinux";
 
-/** Extended attributes as star, GNU and Go write them, as libarchive does, and GNU's label of SELinux. */
-export function xattrsOf(...sources: readonly PaxRecords[]): ReadonlyMap<string, Uint8Array> {
+/** Extended attributes as star, GNU and Go write them, as libarchive does, and GNU's label of SELinux. Without any, what is inherited itself. */
+export function xattrsOf(
+  { values }: PaxRecords,
+  inherited: ReadonlyMap<string, Uint8Array> = NONE,
+): ReadonlyMap<string, Uint8Array> {
   let xattrs: Map<string, Uint8Array> | undefined;
-  for (const { values } of sources) {
-    for (const [key, value] of values) {
-      if (key.startsWith(SCHILY)) (xattrs ??= new Map()).set(key.slice(SCHILY.length), value);
-      else if (key.startsWith(LIBARCHIVE)) {
-        const name = percentDecoded(key.slice(LIBARCHIVE.length));
-        if (!values.has(SCHILY + name))
-          (xattrs ??= new Map()).set(name, Buffer.from(value.toString("latin1"), "base64"));
-      } else if (key === SELINUX && !values.has(`${SCHILY}security.selinux`))
-        (xattrs ??= new Map()).set("security.selinux", value);
-    }
+  for (const [key, value] of values) {
+    if (key.startsWith(SCHILY)) (xattrs ??= new Map(inherited)).set(key.slice(SCHILY.length), value);
+    else if (key.startsWith(LIBARCHIVE)) {
+      const name = percentDecoded(key.slice(LIBARCHIVE.length));
+      if (!values.has(SCHILY + name))
+        (xattrs ??= new Map(inherited)).set(name, Buffer.from(value.toString("latin1"), "base64"));
+    } else if (key === SELINUX && !values.has(`${SCHILY}security.selinux`))
+      (xattrs ??= new Map(inherited)).set("security.selinux", value);
   }
-  return xattrs ?? NONE;
+  return xattrs ?? inherited;
 }
 
 function percentDecoded(name: string): string {

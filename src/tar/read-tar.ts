@@ -13,6 +13,12 @@ interface Pending {
   longLink: string | undefined;
 }
 
+/** What global headers say of all members that follow. */
+interface Globals {
+  readonly pax: PaxRecords;
+  xattrs: ReadonlyMap<string, Uint8Array>;
+}
+
 const TYPES: Readonly<Record<string, TarEntry["type"]>> = {
   "1": "hardlink",
   "2": "symlink",
@@ -23,7 +29,9 @@ const TYPES: Readonly<Record<string, TarEntry["type"]>> = {
   D: "directory",
 };
 const NO_EXTENTS: readonly TarExtent[] = [];
+/** What a piece of a sparse file and an attribute cost at least, in bytes. */
 const PIECE = 24;
+const ATTRIBUTE = 24;
 
 /**
  * The members of a plain (not compressed) tar, in the archive's order: v7, ustar, star, GNU and PAX, with long names, sparse
@@ -35,7 +43,7 @@ const PIECE = 24;
 export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Generator<TarEntry, void, void> {
   const most = { ...TAR_LIMITS, ...limits };
   const window = new Window(bytes);
-  const globals = noRecords();
+  const globals: Globals = { pax: noRecords(), xattrs: new Map() };
   let pending = nothing();
   let isPending = false;
   let count = 0;
@@ -59,8 +67,11 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
       if (body + size > window.size) throw broken("it ends inside an extended header", offset);
       metadata += size;
       const content = window.view(body, size);
-      if (type === "g") addRecords(globals, content, body);
-      else if (type === "x" || type === "X") addRecords(pending.pax, content, body);
+      if (type === "g") {
+        addRecords(globals.pax, content, body);
+        globals.xattrs = xattrsOf(globals.pax);
+      }
+      if (type === "x" || type === "X") addRecords(pending.pax, content, body);
       else if (type === "L") pending.longName = untilNul(content);
       else if (type === "K") pending.longLink = untilNul(content);
       isPending = true;
@@ -69,11 +80,15 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
       const member = readMember(window, header, type, globals, isPending ? pending : undefined, most);
       if (isPending) [pending, isPending] = [nothing(), false];
       if (member.end > window.size)
-        throw broken(`it ends at ${window.size}, inside the data of ${JSON.stringify(member.entry?.path)}`, offset);
+        throw broken(
+          `it ends at ${window.size}, inside the data of ${JSON.stringify(member.entry?.path.slice(0, 200))}`,
+          offset,
+        );
       offset = padded(member.end);
       const { entry } = member;
       if (entry === undefined) continue;
       metadata += entry.path.length + entry.linkname.length + PIECE * entry.extents.length;
+      if (entry.xattrs !== globals.xattrs) metadata += ATTRIBUTE * entry.xattrs.size;
       if (++count > most.entries) throw beyond(`it has more than ${most.entries} members`, offset);
       yield entry;
     }
@@ -87,13 +102,13 @@ function readMember(
   window: Window,
   header: Header,
   type: string,
-  globals: PaxRecords,
+  globals: Globals,
   pending: Pending | undefined,
   limits: TarLimits,
 ): { readonly entry: TarEntry | undefined; readonly end: number } {
   const { offset } = header;
   const record = (key: string): Buffer | undefined => {
-    const value = pending?.pax.values.get(key) ?? globals.values.get(key);
+    const value = pending?.pax.values.get(key) ?? globals.pax.values.get(key);
     return value === undefined || value.length === 0 ? undefined : value;
   };
   const number = (field: NumberField, key: string): number => {
@@ -145,7 +160,7 @@ function readMember(
     linkname: !isLink ? "" : recordLink === undefined ? (pending?.longLink ?? header.linkname) : nameOf(recordLink),
     devmajor: isDevice ? number("devmajor", "SCHILY.devmajor") : 0,
     devminor: isDevice ? number("devminor", "SCHILY.devminor") : 0,
-    xattrs: pending === undefined ? xattrsOf(globals) : xattrsOf(globals, pending.pax),
+    xattrs: pending === undefined ? globals.xattrs : xattrsOf(pending.pax, globals.xattrs),
   };
   return { entry, end };
 }

@@ -14,7 +14,7 @@ import {
 import type { Node } from "./file-tree.ts";
 import { checked, nodeOf } from "./node.ts";
 import { componentsOf } from "./path.ts";
-import { invalid, unsafe } from "./refuse.ts";
+import { invalid, quoted, unsafe } from "./refuse.ts";
 
 export interface ArchivePlace {
   /** A leading path that names lose where they have it. */
@@ -76,7 +76,11 @@ export function applyArchive(
     }
     const target = find(base, within(entry.linkname));
     if (target === undefined || isDirectory(target))
-      throw invalid(entry.path, `it is a hard link to ${entry.linkname}, which is no file of the archive`, blob);
+      throw invalid(
+        entry.path,
+        `it is a hard link to ${quoted(entry.linkname)}, which is no file of the archive`,
+        blob,
+      );
     put(tree, parent, name, target);
   }
 }

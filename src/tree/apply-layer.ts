@@ -15,7 +15,7 @@ import {
 } from "./builder.ts";
 import { checked, nodeOf } from "./node.ts";
 import { componentsOf, isPlain } from "./path.ts";
-import { invalid, unsafe } from "./refuse.ts";
+import { invalid, quoted, unsafe } from "./refuse.ts";
 import { resolveWithin } from "./resolve.ts";
 
 const WHITEOUT = ".wh.";
@@ -80,7 +80,7 @@ function applyMarker(
   if (marker.startsWith(AUFS) && !isOpaque) return;
   const hidden = marker.slice(WHITEOUT.length);
   if (hidden === "" || hidden === "." || hidden === "..") throw invalid(path, "it hides no name", blob);
-  const parent = resolveWithin(tree.root, components, { followLast: true, as: "root" })?.node;
+  const parent = resolveWithin(tree.root, components, { followLast: true, as: "root", steps: tree.steps })?.node;
   if (!isDirectory(parent)) return;
   if (isOpaque) hideBelow(tree, parent);
   else hide(tree, parent, hidden);
@@ -103,10 +103,12 @@ function place(tree: TreeBuilder, parent: MutableDirectory, name: string, entry:
     const target = resolveWithin(tree.root, componentsOf(entry.linkname, blob), {
       followLast: false,
       as: "root",
+      steps: tree.steps,
     })?.node;
     if (target === undefined)
-      throw invalid(entry.path, `it is a hard link to ${entry.linkname}, which is not there`, blob);
-    if (isDirectory(target)) throw invalid(entry.path, `it is a hard link to a directory, ${entry.linkname}`, blob);
+      throw invalid(entry.path, `it is a hard link to ${quoted(entry.linkname)}, which is not there`, blob);
+    if (isDirectory(target))
+      throw invalid(entry.path, `it is a hard link to a directory, ${quoted(entry.linkname)}`, blob);
     if (target !== existing) put(tree, parent, name, target);
     else touch(tree, parent, name);
   } else put(tree, parent, name, nodeOf(entry, blob));
@@ -120,6 +122,7 @@ function parentOf(tree: TreeBuilder, components: readonly string[], path: string
   const found = resolveWithin(tree.root, components, {
     followLast: true,
     as: "root",
+    steps: tree.steps,
     missing(directory, name, instead) {
       const parent = directory as MutableDirectory;
       if (instead !== undefined && isFresh(tree, parent, name)) return undefined;

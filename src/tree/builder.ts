@@ -1,14 +1,17 @@
 import type { Time } from "#tar";
 import type { Attributes, Directory, FileTree, Node } from "./file-tree.ts";
 import { limited } from "./refuse.ts";
+import type { Steps } from "./resolve.ts";
 
 /** What a tree may grow to. What lies beyond ends in Failure TREE_LIMIT. */
 export interface TreeLimits {
   /** Names in all directories together. */
   readonly names: number;
+  /** Components of names that are looked up one by one. What image there is needs a hundredth of the default. */
+  readonly steps: number;
 }
 
-export const TREE_LIMITS: TreeLimits = { names: 1_500_000 };
+export const TREE_LIMITS: TreeLimits = { names: 1_000_000, steps: 100_000_000 };
 
 /**
  * A tree that is being merged. Made by `createTree`, changed by `applyLayer`, `applyArchive` and `addFile`, and given out by
@@ -25,6 +28,7 @@ export interface TreeBuilder {
    * hides or names what is there, which it may do after the fact.
    */
   readonly displaced: Map<Node, string>;
+  readonly steps: Steps;
 }
 
 /**
@@ -54,12 +58,14 @@ export const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 export const IMPLIED: Attributes = { mode: 0o755, uid: 0, gid: 0, mtime: EPOCH, xattrs: NO_XATTRS };
 
 export function createTree(limits: Partial<TreeLimits> = {}): TreeBuilder {
+  const most = { ...TREE_LIMITS, ...limits };
   return {
     root: createDirectory(IMPLIED, 0, 0),
-    limits: { ...TREE_LIMITS, ...limits },
+    limits: most,
     layer: 0,
     names: 0,
     displaced: new Map(),
+    steps: { left: most.steps },
   };
 }
 

@@ -14,6 +14,14 @@ export function limited(names: number): Failure {
   return new Failure("RESOURCE_EXHAUSTED", "TREE_LIMIT", `the object is refused: it has more than ${names} files`);
 }
 
+export function exhausted(): Failure {
+  return new Failure(
+    "RESOURCE_EXHAUSTED",
+    "TREE_LIMIT",
+    "the object is refused: its symlinks lead round too many corners",
+  );
+}
+
 /** For a message: on one line, and not longer than a person reads. */
 export function quoted(path: string): string {
   return JSON.stringify(path.length > 200 ? `${path.slice(0, 200)}…` : path);

@@ -1,7 +1,13 @@
 import type { Directory, Node } from "./file-tree.ts";
+import { exhausted } from "./refuse.ts";
 
 /** As many symlinks as Linux follows for one name (path_resolution(7)). */
 const MOST_LINKS = 40;
+
+/** How many components a merge may still look at: long chains of symlinks, named often, would take hours. */
+export interface Steps {
+  left: number;
+}
 
 export interface Resolving {
   /** Whether a symlink at the end of the name is followed. Those before it always are. */
@@ -12,6 +18,8 @@ export interface Resolving {
    * Makes a directory that is missing on the way, or at the end, or that something else (`instead`) has the name of; without it, and
    * where it makes none, the name leads nowhere.
    */
+  /** Counts the components that are looked at, symlinks' targets included, for all who share it. */
+  readonly steps?: Steps;
   readonly missing?: (parent: Directory, name: string, instead: Node | undefined) => Directory | undefined;
 }
 
@@ -31,6 +39,7 @@ export function resolveWithin(root: Directory, components: readonly string[], ho
   let directory = root;
   let links = 0;
   for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+    if (how.steps !== undefined && how.steps.left-- <= 0) throw exhausted();
     if (name === "" || name === ".") continue;
     if (name === "..") {
       if (trail.pop() === undefined && how.as === "escape") throw new Escape("it leads out of the tree with ..");

@@ -132,7 +132,7 @@ test("hard links: one node, across layers, and their other names outlive a white
 });
 
 test("hard links to nothing, in a loop or to a directory are refused", () => {
-  refuses(() => merged(["a => b", "b => a"]), "INVALID_LAYER", /"a" in sha256:.* hard link to b, which is not there/);
+  refuses(() => merged(["a => b", "b => a"]), "INVALID_LAYER", /"a" in sha256:.* hard link to "b", which is not there/);
   refuses(() => merged(["a", ".wh.x"], [".wh.a", "b => a"]), "INVALID_LAYER", /"b"/);
   refuses(() => merged(["d/", "e => d"]), "INVALID_LAYER", /directory/);
   assert.deepEqual(names(merged(["a", "a => a"])), ["a"]);
