@@ -1,5 +1,6 @@
 import { decode, isRecord, parseYaml, type KubeObject } from "#k8s";
 import { messageOf } from "#base";
+import { decodeKubeProtobuf, KUBE_PROTOBUF } from "#wire";
 import type { ApiRequest } from "./router.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -12,13 +13,26 @@ export function mediaTypeOf(request: ApiRequest): string {
   return (header.split(";")[0] ?? "").trim().toLowerCase() || "application/json";
 }
 
-/** The value of a JSON or YAML body; `undefined` for an empty one. `kind` names what was expected, for the error. */
-export async function readBody(request: ApiRequest, kind: string): Promise<unknown> {
+/** The value of a body in JSON, YAML or Kubernetes' protobuf; `undefined` for an empty one. `of` is what was expected. */
+export async function readBody(request: ApiRequest, of: { readonly kind: string }): Promise<unknown> {
   const type = mediaTypeOf(request);
-  if (type !== "application/json" && type !== "application/yaml") throw unsupportedBody();
-  const text = (await request.body()).toString("utf8");
-  if (text === "") return undefined;
-  return type === "application/yaml" ? parseYamlBody(text) : parseJson(text, kind);
+  const bytes = await request.body();
+  if (bytes.length === 0 && (type === KUBE_PROTOBUF || type === "application/json" || type === "application/yaml"))
+    return undefined;
+  switch (type) {
+    case "application/json":
+      return parseJson(bytes.toString("utf8"), of.kind);
+    case "application/yaml":
+      return parseYamlBody(bytes.toString("utf8"));
+    case KUBE_PROTOBUF:
+      try {
+        return decodeKubeProtobuf(bytes);
+      } catch (cause) {
+        throw badRequest(messageOf(cause));
+      }
+    default:
+      throw unsupportedBody();
+  }
 }
 
 export function unsupportedBody(): StatusError {

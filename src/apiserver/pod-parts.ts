@@ -19,7 +19,7 @@ interface Binding {
 
 /** POST …/pods/{name}/binding: puts a Pod on a node. `name` is the body's for POST …/bindings. */
 export async function bind(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
-  const body = await readBody(request, "Binding");
+  const body = await readBody(request, { kind: "Binding" });
   if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type Binding)");
   const binding = body as Binding;
   const namespace = request.params["namespace"] ?? "";
@@ -59,7 +59,7 @@ export async function bind(request: ApiRequest, response: ServerResponse, object
 
 /** POST …/pods/{name}/eviction: a deletion that may be refused; here no budget ever refuses it. */
 export async function evict(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
-  const body = await readBody(request, "Eviction");
+  const body = await readBody(request, { kind: "Eviction" });
   const given = (isRecord(body) ? body["deleteOptions"] : undefined) as DeleteOptions | undefined;
   const namespace = request.params["namespace"] ?? "";
   const name = request.params["name"] ?? "";

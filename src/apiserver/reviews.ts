@@ -59,7 +59,7 @@ export async function review(
   response: ServerResponse,
   known: Knowledge,
 ): Promise<void> {
-  const body = await readBody(request, asked.kind);
+  const body = await readBody(request, asked);
   if (!isRecord(body)) throw badRequest(`the object provided is unrecognized (must be of type ${asked.kind})`);
   let value: Record<string, unknown>;
   try {

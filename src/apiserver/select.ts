@@ -15,7 +15,12 @@ export function selectorOf(resource: Resource, query: URLSearchParams): Selector
     const requirements = parseFieldSelector(fields);
     const known = new Set(Object.keys({ ...fieldsOf(resource, EMPTY) }));
     for (const { field } of requirements)
-      if (!known.has(field)) throw badRequest(`field label not supported: ${field}`);
+      if (!known.has(field))
+        throw badRequest(
+          resource.fields === undefined
+            ? `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`
+            : `field label not supported: ${field}`,
+        );
     return (object) => {
       if (!byLabel(object.metadata?.labels ?? {})) return false;
       if (requirements.length === 0) return true;

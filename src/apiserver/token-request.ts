@@ -11,7 +11,7 @@ import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest, conflict, core, forbidden } from "./status.ts";
 import { isDryRun } from "./verbs.ts";
 
-const KIND = { version: "v1", kind: "TokenRequest" };
+const KIND = { version: "v1", kind: "TokenRequest", type: "authn.TokenRequest" };
 const HOUR = 3600;
 const MOST = 2 ** 32;
 
@@ -30,11 +30,11 @@ export async function requestToken(
   tokens: Tokens | undefined,
 ): Promise<void> {
   if (tokens === undefined) throw new StatusError(503, "ServiceUnavailable", "this server signs no tokens");
-  const body = await readBody(request, KIND.kind);
+  const body = await readBody(request, KIND);
   if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type TokenRequest)");
   let value: Record<string, unknown>;
   try {
-    value = decode(body, "authn.TokenRequest").value;
+    value = decode(body, KIND.type).value;
   } catch (cause) {
     throw cannotHandle(KIND, messageOf(cause));
   }

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { isFailure, messageOf } from "#base";
 import { decode, isRecord, jsonPatch, mergePatch, strategicMerge, type KubeObject } from "#k8s";
 import { applyObject, manageUpdate } from "./apply.ts";
-import { decodeAs, mediaTypeOf, parseJson, parseYamlBody, readBody, unsupportedBody, validationOf } from "./body.ts";
+import { decodeAs, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import type { DeleteOptions, Objects, WriteOptions } from "./objects.ts";
 import { formJson, formOf, listJson, sendJson, sendText, warn } from "./respond.ts";
@@ -54,7 +54,7 @@ export class Verbs {
   async create(request: ApiRequest, response: ServerResponse): Promise<void> {
     const { namespace } = this.place(request);
     const validation = validationOf(request.query);
-    const value = await readBody(request, this.resource.kind);
+    const value = await readBody(request, this.resource);
     const { object, warnings } = decodeAs(this.resource, value, validation);
     warn(response, [...warnings, ...(this.resource.warnings?.(object) ?? [])]);
     this.#send(request, response, 201, this.objects.create(this.resource, namespace, object, this.#options(request)));
@@ -63,7 +63,7 @@ export class Verbs {
   async update(request: ApiRequest, response: ServerResponse, part?: Part): Promise<void> {
     const { namespace, name } = this.place(request);
     const validation = validationOf(request.query);
-    const value = await readBody(request, this.resource.kind);
+    const value = await readBody(request, this.resource);
     const { object, warnings } = decodeAs(this.resource, value, validation);
     warn(response, warnings);
     const missing = this.objects.storage.get(this.resource.storedAs, namespace, name) === undefined;
@@ -171,12 +171,14 @@ export class Verbs {
       if (part !== undefined) throw notFound(this.resource, name);
       if (typed.metadata.resourceVersion !== undefined || typed.metadata.uid !== undefined)
         throw notFound(this.resource, name);
-      const { object, manage } = applyObject(undefined, applied, request_);
+      const { object: merged, manage } = applyObject(undefined, applied, request_);
+      const { object } = decodeAs(this.resource, merged, "Ignore");
       this.#send(request, response, 201, this.objects.create(this.resource, namespace, object, { ...options, manage }));
       return;
     }
     const before = existing.object;
-    const { object, manage } = applyObject(before, applied, request_);
+    const { object: merged, manage } = applyObject(before, applied, request_);
+    const { object } = decodeAs(this.resource, merged, "Ignore");
     const stored = this.objects.update(this.resource, namespace, name, () => object, { ...options, manage, part });
     this.#send(request, response, 200, stored);
   }
@@ -326,19 +328,14 @@ function invalidPatchOptions(field: string, message: string): StatusError {
 /** The options of a deletion, from its body or its query. */
 export async function deleteOptions(request: ApiRequest): Promise<DeleteOptions> {
   const { query } = request;
-  const text = await request.body();
   let given: Record<string, unknown> = {};
-  if (text.length > 0) {
-    const type = mediaTypeOf(request);
-    if (type !== "application/json" && type !== "application/yaml") throw unsupportedBody();
-    const value =
-      type === "application/yaml" ? parseYamlBody(text.toString()) : parseJson(text.toString(), "DeleteOptions");
+  const value = await readBody(request, { kind: "DeleteOptions" });
+  if (value !== undefined)
     try {
       given = decode(value, "metav1.DeleteOptions").value;
     } catch (cause) {
       throw badRequest(messageOf(cause));
     }
-  }
   const grace =
     given["gracePeriodSeconds"] ??
     (query.has("gracePeriodSeconds") ? Number(query.get("gracePeriodSeconds")) : undefined);

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { startApiServer, type ApiServer, type ApiServerOptions, type Tokens } from "#apiserver";
+import { startApiServer, type ApiServer, type ApiServerOptions } from "#apiserver";
 
 interface Call {
   readonly method: string;
@@ -55,19 +55,9 @@ async function start(flags: readonly string[], number: number): Promise<ApiServe
     emulatedVersion: flag("emulated-version"),
   };
   const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const tokens: Tokens = {
-    issue: (claims) =>
-      Promise.resolve({
-        token: "a.b.c",
-        audiences: claims.audiences.length === 0 ? ["https://kubernetes.default.svc"] : claims.audiences,
-        expiresAt: new Date(Date.now() + claims.expirationSeconds * 1000),
-      }),
-    verify: () => Promise.resolve(undefined),
-  };
   const server = await startApiServer({
     dataDir: join(directory, String(number)),
     bearers: new Map([[ADMIN, { name: "admin", groups: ["system:masters"] }]]),
-    tokens,
     ...(options as Partial<ApiServerOptions>),
   });
   // When this was recorded, the namespace `team` of an earlier run was still being deleted.
