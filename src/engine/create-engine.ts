@@ -37,7 +37,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const dataDir = resolve(options.dataDir);
   const runDir = resolve(options.runDir);
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(new Store({ ...options, dataDir }));
+  const store = stack.use(await Store.open({ ...options, dataDir }));
   await store.sweep();
   const support =
     options.mounter === "directory"

@@ -11,7 +11,10 @@ export interface DigestJob {
   readonly inflate?: {
     readonly compression: Exclude<Compression, "none">;
     readonly to: string;
+    /** Plain bytes beyond which it is a bomb. */
     readonly limit: number;
+    /** Plain bytes that the disk has room for. */
+    readonly room: number;
   };
 }
 

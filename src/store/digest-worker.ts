@@ -76,12 +76,12 @@ async function digest(job: DigestJob, growth: Growth): Promise<DigestResult> {
 }
 
 async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
-  const { compression, to, limit } = job.inflate as NonNullable<DigestJob["inflate"]>;
+  const { compression, to, limit, room } = job.inflate as NonNullable<DigestJob["inflate"]>;
   const hash = createHash(job.algorithm);
   const frames = compression === "zstd" ? new ZstdFrames() : undefined;
   const stream =
     compression === "gzip" ? createGunzip({ chunkSize: CHUNK }) : createZstdDecompress({ chunkSize: CHUNK });
-  const plain = new PlainFile(to, limit);
+  const plain = new PlainFile(to, limit, room);
   const emptied = plain.fill(stream).then(
     () => undefined,
     (error: unknown) => ({ error }),
@@ -124,12 +124,14 @@ function isZlib(error: unknown): boolean {
 class PlainFile {
   readonly #fd: number;
   readonly #limit: number;
+  readonly #room: number;
   readonly #hash: Hash = createHash("sha256");
   #size = 0;
 
-  constructor(path: string, limit: number) {
+  constructor(path: string, limit: number, room: number) {
     this.#fd = openSync(path, "w", 0o600);
     this.#limit = limit;
+    this.#room = room;
   }
 
   async fill(stream: AsyncIterable<Buffer>): Promise<void> {
@@ -139,6 +141,12 @@ class PlainFile {
           "RESOURCE_EXHAUSTED",
           "TOO_LARGE",
           `it inflates to more than ${this.#limit} bytes, which is out of all proportion; it is refused as a bomb`,
+        );
+      if (this.#size + chunk.length > this.#room)
+        throw new Failure(
+          "RESOURCE_EXHAUSTED",
+          "NO_SPACE",
+          `its plain bytes need more than the ${this.#room} that are free on disk; free some space or prune`,
         );
       this.#hash.update(chunk);
       for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at, chunk.length - at, this.#size + at);

@@ -106,7 +106,7 @@ class Download {
       });
       try {
         for await (const chunk of body) {
-          stall.alive();
+          stall.pause();
           if (writer.at + chunk.length > end && end < ingest.size) {
             if (!this.#becomeStream(lane)) break;
             end = ingest.size;
@@ -114,6 +114,7 @@ class Download {
           if (writer.at + chunk.length > end)
             throw broken("WRONG_LENGTH", `${source.name} sent more than the ${ingest.size} bytes of ${target.digest}`);
           await writer.push(chunk);
+          stall.resume();
         }
       } finally {
         await writer.flush();
@@ -186,14 +187,16 @@ class BatchWriter {
   }
 }
 
-/** Aborts a request on which nothing has come for too long. */
+/** Aborts a request on which nothing has come for too long. Our own disk's slowness does not count. */
 class Stall implements Disposable {
   readonly #abort = new AbortController();
   readonly #timer: NodeJS.Timeout;
+  #paused = false;
 
   constructor(limit: number, what: string) {
     this.#timer = setTimeout(() => {
-      this.#abort.abort(new Failure("UNAVAILABLE", "STALLED", `${what} for ${Math.round(limit / 1000)} s`));
+      if (this.#paused) this.#timer.refresh();
+      else this.#abort.abort(new Failure("UNAVAILABLE", "STALLED", `${what} for ${limit / 1000} s`));
     }, limit);
   }
 
@@ -201,7 +204,12 @@ class Stall implements Disposable {
     return this.#abort.signal;
   }
 
-  alive(): void {
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
     this.#timer.refresh();
   }
 

@@ -184,10 +184,10 @@ async function startDigest(
   const job = { path, size: target.size, algorithm: algorithmOf(target.digest) };
   if (compression === "none") return pool.run(job);
   const { bavail, bsize } = await statfs(layout.blobs);
-  const proportion = Math.max(limits.floor, target.size * limits.ratio);
+  const limit = Math.max(limits.floor, target.size * limits.ratio);
   return pool.run({
     ...job,
-    inflate: { compression, to: join(directory, "plain"), limit: Math.max(Math.min(proportion, bavail * bsize), 1) },
+    inflate: { compression, to: join(directory, "plain"), limit, room: bavail * bsize },
   });
 }
 

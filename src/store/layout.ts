@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { hexOf, type Digest } from "#oci";
+import { diskFailure } from "./disk-failure.ts";
 
 /** The directories under a data directory. The version is part of the path, so that a later layout can live beside this one. */
 export interface Layout {
@@ -29,9 +30,13 @@ export function openLayout(dataDir: string): Layout {
     quarantine: join(root, "quarantine"),
     records: join(root, "records.db"),
   };
-  mkdirSync(root, { recursive: true, mode: 0o700 });
-  for (const path of [layout.blobs, layout.ingests, layout.snapshots, layout.holders])
-    mkdirSync(path, { recursive: true });
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    for (const path of [layout.blobs, layout.ingests, layout.snapshots, layout.holders])
+      mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw diskFailure(error, `opening the data directory ${dataDir}`);
+  }
   return layout;
 }
 

@@ -50,9 +50,18 @@ export class Store implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #fetches = new SharedCalls<StoredBlob, Progress>();
 
-  constructor(options: StoreOptions) {
-    this.layout = openLayout(options.dataDir);
-    this.records = new Records(this.layout.records);
+  /** @throws Failure READ_ONLY_STORE, RECORDS_UNUSABLE */
+  static async open(options: StoreOptions): Promise<Store> {
+    const layout = openLayout(options.dataDir);
+    // SQLite does not wait for one another's first opening of a database.
+    await using place = await lockDirectory(join(layout.ingests, "records"));
+    place.discard();
+    return new Store(options, layout, new Records(layout.records));
+  }
+
+  private constructor(options: StoreOptions, layout: Layout, records: Records) {
+    this.layout = layout;
+    this.records = records;
     this.#holder = new Holder(this.layout.holders);
     this.#slots = new Slots(options.connections ?? 16);
     this.#patience = { ...PATIENCE, ...options.patience };
