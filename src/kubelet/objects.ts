@@ -26,8 +26,9 @@ export function createObjectReader(client: KubeClient): ObjectReader {
     const known = answers.get(path);
     if (known) return (await known.answer) as T | undefined;
     const answer = client.get<T>(path).catch((error: unknown) => {
-      if (isFailure(error, "NotFound")) return undefined;
+      // What is missing may come at any moment, and somebody waits for it.
       answers.delete(path);
+      if (isFailure(error, "NotFound")) return undefined;
       throw error;
     });
     answers.set(path, { at: now, answer });

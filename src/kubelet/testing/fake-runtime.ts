@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "#base";
 import { cri } from "#wire";
 import type { Runtime } from "../cri.ts";
@@ -52,6 +53,8 @@ export interface FakeRuntime extends Runtime {
   /** Ends the newest running container of that name, as its process would. */
   exit(name: string, exitCode: number): void;
   running(name: string): FakeContainer[];
+  /** Resolves when `test` holds, tried again and again. */
+  until(test: () => boolean): Promise<void>;
 }
 
 /** An error as a runtime's gRPC status arrives. */
@@ -109,6 +112,11 @@ export function fakeRuntime(): FakeRuntime {
       [...containers.values()]
         .filter((container) => nameOf(container) === name && container.state === "running")
         .reverse(),
+
+    async until(test) {
+      const deadline = AbortSignal.timeout(10_000);
+      while (!test()) await sleep(5, undefined, { signal: deadline });
+    },
 
     version: async () =>
       message({ version: "v1", runtimeName: "fake", runtimeVersion: "1.0", runtimeApiVersion: "v1" }),

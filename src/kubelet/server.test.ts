@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { appendFile, mkdir, rename, writeFile } from "node:fs/promises";
+import http from "node:http";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { openPki } from "#wire";
+import { startNode, type TestNode } from "./testing/node.ts";
+
+const image = "busybox:1";
+
+async function caller(node: TestNode) {
+  const pki = await openPki(join(node.directory, "pki"));
+  const { cert, key } = await pki.clientCertificate({ commonName: "kube-apiserver" });
+  const options = { host: "127.0.0.1", port: node.kubelet.port, ca: pki.ca, cert, key, agent: false as const };
+  const open = (path: string): Promise<http.IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      https.get({ ...options, path }, resolve).on("error", reject);
+    });
+  const get = async (path: string): Promise<{ code: number | undefined; text: string }> => {
+    const response = await open(path);
+    let text = "";
+    for await (const chunk of response) text += String(chunk);
+    return { code: response.statusCode, text };
+  };
+  return { options, open, get };
+}
+
+/** A running Pod whose container logs to a file that the test writes. */
+async function logged(node: TestNode): Promise<string> {
+  const path = join(node.directory, "log", "0.log");
+  await mkdir(dirname(path), { recursive: true });
+  const statusOf = node.runtime.containerStatus;
+  Object.assign(node.runtime, {
+    containerStatus: async (...args: Parameters<typeof statusOf>) => {
+      const answer = await statusOf(...args);
+      return { ...answer, status: { ...answer.status, logPath: path } };
+    },
+  });
+  node.apply("web", { containers: [{ name: "a", image }] });
+  await node.when("web", (pod) => pod.status?.phase === "Running");
+  return path;
+}
+
+const line = (second: number, text: string, tag = "F", stream = "stdout"): string =>
+  `2026-11-23T10:00:${String(second).padStart(2, "0")}.000000000Z ${stream} ${tag} ${text}\n`;
+
+test("nobody is served without a certificate of the client authority", async () => {
+  await using node = await startNode();
+  const { options } = await caller(node);
+  const stranger = { ...options, cert: undefined, key: undefined };
+  await assert.rejects(
+    new Promise((resolve, reject) => {
+      https.get({ ...stranger, path: "/pods" }, resolve).on("error", reject);
+    }),
+  );
+});
+
+test("/pods, /healthz and /metrics tell what runs", async () => {
+  await using node = await startNode();
+  const { get } = await caller(node);
+  node.apply("web", {
+    containers: [{ name: "a", image, volumeMounts: [{ name: "v", mountPath: "/v" }] }],
+    volumes: [{ name: "v", image: { reference: "quay.io/crio/artifact:v1" } }],
+  });
+  await node.when("web", (pod) => pod.status?.phase === "Running");
+  assert.deepEqual(await get("/healthz"), { code: 200, text: "ok" });
+  const pods = JSON.parse((await get("/pods")).text) as { items: { metadata: { name: string } }[] };
+  assert.deepEqual(
+    pods.items.map(({ metadata }) => metadata.name),
+    ["web"],
+  );
+  const { text } = await get("/metrics");
+  assert.match(text, /^kubelet_image_volume_requested_total 1$/m);
+  assert.match(text, /^kubelet_image_volume_mounted_succeed_total 1$/m);
+  assert.match(text, /^kubelet_image_volume_mounted_errors_total 0$/m);
+});
+
+test("logs are read back as kubectl asks: whole, tail, since, with times, limited, by stream", async () => {
+  await using node = await startNode();
+  const { get } = await caller(node);
+  const path = await logged(node);
+  await writeFile(
+    path,
+    line(1, "one") + line(2, "tw", "P") + line(2, "o") + line(3, "three", "F", "stderr") + line(4, ""),
+  );
+  const logs = async (query: string): Promise<string> => (await get(`/containerLogs/default/web/a?${query}`)).text;
+  assert.equal(await logs(""), "one\ntwo\nthree\n\n");
+  assert.equal(await logs("tailLines=3"), "two\nthree\n\n");
+  assert.equal(await logs("tailLines=0"), "");
+  assert.equal(await logs("tailLines=99"), "one\ntwo\nthree\n\n");
+  assert.equal(await logs("sinceTime=2026-11-23T10:00:03Z"), "three\n\n");
+  assert.equal(await logs("limitBytes=5"), "one\nt");
+  assert.equal(await logs("stream=Stderr"), "three\n");
+  assert.equal(
+    await logs("timestamps=true&tailLines=3"),
+    "2026-11-23T10:00:02.000000000Z two\n2026-11-23T10:00:03.000000000Z three\n2026-11-23T10:00:04.000000000Z \n",
+  );
+});
+
+test("followed logs go on over a rotation and end with the container", async () => {
+  await using node = await startNode();
+  const { open } = await caller(node);
+  const path = await logged(node);
+  await writeFile(path, line(1, "one"));
+  const response = await open("/containerLogs/default/web/a?follow=true");
+  let text = "";
+  const arrived = async (end: string): Promise<void> => {
+    for await (const chunk of response.iterator({ destroyOnReturn: false })) {
+      text += String(chunk);
+      if (text.endsWith(end)) return;
+    }
+  };
+  await arrived("one\n");
+  await appendFile(path, line(2, "two"));
+  await arrived("two\n");
+  await rename(path, `${path}.20261123-100003`);
+  await writeFile(path, line(3, "three"));
+  await arrived("three\n");
+  node.runtime.exit("a", 0);
+  await appendFile(path, line(4, "last"));
+  for await (const chunk of response) text += String(chunk);
+  assert.equal(text, "one\ntwo\nthree\nlast\n");
+});
+
+test("the log of the container before this one, and an error where there is none", async () => {
+  await using node = await startNode();
+  const { get } = await caller(node);
+  const path = await logged(node);
+  await writeFile(path, line(1, "one"));
+  const missing = await get("/containerLogs/default/web/a?previous=true");
+  assert.deepEqual(missing, { code: 400, text: 'previous terminated container "a" in pod "web" not found' });
+  node.runtime.exit("a", 1);
+  await node.when("web", (pod) => pod.status?.containerStatuses?.[0]?.restartCount === 1);
+  assert.equal((await get("/containerLogs/default/web/a?previous=true")).text, "one\n");
+  assert.equal((await get("/containerLogs/default/nobody/a")).code, 404);
+});
+
+test("exec, attach and port-forward become one byte stream to where the runtime streams", async () => {
+  await using node = await startNode();
+  const { options } = await caller(node);
+  node.apply("web", { containers: [{ name: "a", image }] });
+  await node.when("web", (pod) => pod.status?.phase === "Running");
+
+  const asked: unknown[] = [];
+  const streaming = http.createServer();
+  streaming.on("upgrade", (request, socket) => {
+    asked.push([request.method, request.url, request.headers.upgrade, request.headers["x-stream-protocol-version"]]);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n");
+    socket.pipe(socket);
+  });
+  await new Promise<void>((resolve) => streaming.listen(0, "127.0.0.1", resolve));
+  try {
+    const url = `http://127.0.0.1:${(streaming.address() as AddressInfo).port}/stream/token`;
+    Object.assign(node.runtime, {
+      exec: async (request: object) => (asked.push(request), { url }),
+      attach: async (request: object) => (asked.push(request), { url }),
+      portForward: async (request: object) => (asked.push(request), { url }),
+    });
+    const headers = { connection: "Upgrade", upgrade: "SPDY/3.1", "x-stream-protocol-version": "v4.channel.k8s.io" };
+    const echo = (path: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const request = https.request({ ...options, method: "POST", path, headers });
+        request.on("upgrade", (_, socket) => {
+          socket.once("data", (data: Buffer) => {
+            socket.destroy();
+            resolve(data.toString());
+          });
+          socket.write("hello");
+        });
+        request.on("response", (response) => reject(new Error(String(response.statusCode))));
+        request.on("error", reject);
+        request.end();
+      });
+    const [containerId] = node.runtime.containers.keys();
+    const [podSandboxId] = node.runtime.sandboxes.keys();
+    const upgraded = ["POST", "/stream/token", "SPDY/3.1", "v4.channel.k8s.io"];
+
+    assert.equal(await echo("/exec/default/web/a?command=ls&command=-l&output=1&error=1&input=1"), "hello");
+    assert.equal(await echo("/attach/default/web/a?tty=1&output=1&error=1"), "hello");
+    assert.equal(await echo("/portForward/default/web?port=80"), "hello");
+    assert.deepEqual(asked, [
+      { containerId, cmd: ["ls", "-l"], tty: false, stdin: true, stdout: true, stderr: true },
+      upgraded,
+      { containerId, tty: true, stdin: false, stdout: true, stderr: false },
+      upgraded,
+      { podSandboxId, port: [80] },
+      upgraded,
+    ]);
+    await assert.rejects(echo("/exec/default/web/nobody?command=ls"), /404/);
+  } finally {
+    streaming.closeAllConnections();
+    await new Promise((resolve) => streaming.close(resolve));
+  }
+});
