@@ -27,17 +27,9 @@ export function withApiServer(command: Command): Command {
       "--kubeconfig <file>",
       "where the administrator's kubeconfig is written (default: <data-dir>/admin.kubeconfig)",
     )
-    .addOption(
-      new Option("--feature-gates <list>", "such as ImageVolume=false").argParser(featureGates).default({}, "none"),
-    )
-    .addOption(
-      new Option("--enable-admission-plugins <list>", "such as AlwaysPullImages")
-        .argParser(commaList)
-        .default([], "none"),
-    )
-    .addOption(
-      new Option("--emulated-version <v>", "behave as this version of Kubernetes did").argParser(emulatedVersion),
-    );
+    .option("--feature-gates <list>", "such as ImageVolume=false")
+    .option("--enable-admission-plugins <list>", "such as AlwaysPullImages")
+    .option("--emulated-version <v>", "behave as this version of Kubernetes did: 1.31 to 1.36");
 }
 
 export function withNodeName(command: Command): Command {
@@ -55,28 +47,6 @@ export function port(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError("It must be 0 to 65535.");
   return value;
-}
-
-export function featureGates(text: string): Record<string, boolean> {
-  const gates: Record<string, boolean> = {};
-  for (const item of commaList(text)) {
-    const match = /^([A-Za-z0-9]+)=(true|false)$/.exec(item);
-    if (match === null) throw new InvalidArgumentError(`${JSON.stringify(item)} is not NAME=true or NAME=false.`);
-    gates[match[1] ?? ""] = match[2] === "true";
-  }
-  return gates;
-}
-
-export function commaList(text: string): string[] {
-  return text
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== "");
-}
-
-function emulatedVersion(text: string): string {
-  if (!/^1\.\d+$/.test(text)) throw new InvalidArgumentError("It is written as 1.31.");
-  return text;
 }
 
 function nodeName(text: string): string {

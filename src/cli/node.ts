@@ -87,13 +87,19 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
 }
 
 function apiServerFlags(places: Places, options: Options): ApiServerFlags {
+  const text = (name: string): string | undefined => options[name] as string | undefined;
+  const [featureGates, admissionPlugins, emulatedVersion] = [
+    text("featureGates"),
+    text("enableAdmissionPlugins"),
+    text("emulatedVersion"),
+  ];
   return {
     host: "127.0.0.1",
     port: options["port"] as number,
-    kubeconfig: resolve((options["kubeconfig"] as string | undefined) ?? join(places.dataDir, "admin.kubeconfig")),
-    featureGates: options["featureGates"] as Record<string, boolean>,
-    admissionPlugins: options["enableAdmissionPlugins"] as string[],
-    ...(typeof options["emulatedVersion"] === "string" ? { emulatedVersion: options["emulatedVersion"] } : {}),
+    kubeconfig: resolve(text("kubeconfig") ?? join(places.dataDir, "admin.kubeconfig")),
+    ...(featureGates === undefined ? {} : { featureGates }),
+    ...(admissionPlugins === undefined ? {} : { admissionPlugins }),
+    ...(emulatedVersion === undefined ? {} : { emulatedVersion }),
   };
 }
 

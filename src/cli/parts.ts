@@ -13,8 +13,9 @@ export interface ApiServerFlags {
   readonly port: number;
   /** Where the administrator's kubeconfig is written. */
   readonly kubeconfig: string;
-  readonly featureGates: Readonly<Record<string, boolean>>;
-  readonly admissionPlugins: readonly string[];
+  /** These three as they were written; the API server reads them. */
+  readonly featureGates?: string;
+  readonly admissionPlugins?: string;
   readonly emulatedVersion?: string;
 }
 

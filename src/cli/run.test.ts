@@ -168,20 +168,19 @@ suite("up", () => {
     );
     const [flags] = called.up;
     assert.equal(flags?.port, 0);
-    assert.deepEqual(flags.featureGates, { ImageVolume: false, Other: true });
-    assert.deepEqual(flags.admissionPlugins, ["AlwaysPullImages"]);
+    assert.equal(flags.featureGates, "ImageVolume=false,Other=true");
+    assert.equal(flags.admissionPlugins, "AlwaysPullImages");
     assert.equal(flags.emulatedVersion, "1.31");
     assert.equal(flags.containerd, "/run/c.sock");
     assert.equal(flags.nodeName, "n1");
     assert.equal(flags.kubeconfig, "/d/admin.kubeconfig");
   });
 
-  for (const line of ["up --feature-gates ImageVolume", "up --emulated-version v1", "up --node-name Über"])
-    test(`\`orlop ${line}\` names the flag`, async () => {
-      const { code, err } = await orlop(line);
-      assert.equal(code, 2);
-      assert.match(err, new RegExp(line.split(" ")[1] ?? ""));
-    });
+  test("a node name that Kubernetes would refuse names the flag", async () => {
+    const { code, err } = await orlop("up --node-name Über");
+    assert.equal(code, 2);
+    assert.match(err, /--node-name/);
+  });
 });
 
 test("doctor fails when something is missing without which nothing works", async () => {

@@ -41,6 +41,6 @@ export async function run(
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (signal.aborted) return EXIT.interrupted;
     streams.err.write(`orlop: ${messageOf(error)}\n`);
-    return isFailure(error, "USAGE", "INVALID_REFERENCE", "INVALID_DIGEST") ? EXIT.usage : EXIT.failure;
+    return isFailure(error, "USAGE", "INVALID_FLAG", "INVALID_REFERENCE", "INVALID_DIGEST") ? EXIT.usage : EXIT.failure;
   }
 }

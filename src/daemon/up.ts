@@ -1,0 +1,64 @@
+import { join } from "node:path";
+import type { Places, Say, UpFlags } from "#cli";
+import { startCri } from "#cri";
+import { linuxKernel } from "#kernel";
+import { startKubelet } from "#kubelet";
+import { startScheduler } from "#scheduler";
+import { startContainerd } from "./containerd.ts";
+import { startControlPlane } from "./control-plane.ts";
+import { openEngine } from "./engine.ts";
+import { lockDirectory } from "./lock.ts";
+import { createLog } from "./log.ts";
+import { makePlaces, requireRoot } from "./places.ts";
+
+/**
+ * Runs a whole node until `signal` is aborted. Then its Pods are stopped within their grace periods and everything it started is
+ * gone; the API's objects stay, so that the next start runs the same Pods. A crash instead leaves the Pods running, and the next
+ * start takes them over.
+ */
+export async function up(places: Places, flags: UpFlags, say: Say, signal: AbortSignal): Promise<void> {
+  requireRoot();
+  makePlaces(places);
+  const log = createLog("warn");
+  await using stack = new AsyncDisposableStack();
+  stack.use(lockDirectory(places.runDir, "up"));
+
+  const control = stack.use(await startControlPlane(places, flags, log));
+  const { dataDir, runDir, certsDir } = places;
+  const containerd =
+    flags.containerd ??
+    stack.use(await startContainerd({ dataDir, runDir, certsDir, sandboxImage: flags.sandboxImage, log })).socket;
+  const engine = stack.use(await openEngine(places, log));
+  const criSocket = join(places.runDir, "cri.sock");
+  stack.use(await startCri({ engine, listen: criSocket, upstream: containerd, runDir: places.runDir, log }));
+  stack.use(await startScheduler({ api: await control.as("system:kube-scheduler", []), log }));
+  const node = flags.nodeName;
+  const kubelet = stack.use(
+    await startKubelet({
+      api: await control.as(`system:node:${node}`, ["system:nodes"]),
+      criSocket,
+      nodeName: node,
+      rootDir: join(places.dataDir, "kubelet"),
+      podLogsDir: join(places.dataDir, "pod-logs"),
+      host: "127.0.0.1",
+      port: 0,
+      nodeIp: "127.0.0.1",
+      serverCertificate: await control.pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] }),
+      clientCa: control.pki.ca,
+      kernel: linuxKernel(),
+      log,
+    }),
+  );
+  await kubelet.ready;
+  say(`Node ${node} is Ready: export KUBECONFIG=${flags.kubeconfig}`);
+  await aborted(signal);
+  await kubelet.stopPods();
+}
+
+/** Resolves when the signal is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    else signal.addEventListener("abort", () => done(), { once: true });
+  });
+}
