@@ -60,9 +60,10 @@ export async function* exactly(
     readonly url: URL;
     readonly signal: AbortSignal | undefined;
     readonly onBroken: () => void;
+    readonly onWhole: () => void;
   },
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { digest, url, signal, onBroken } = blob;
+  const { digest, url, signal, onBroken, onWhole } = blob;
   let received = 0;
   try {
     for await (const chunk of body) {
@@ -87,7 +88,7 @@ export async function* exactly(
       { cause: error },
     );
   }
-  if (received === length) return;
+  if (received === length) return onWhole();
   onBroken();
   throw new Failure(
     "UNAVAILABLE",

@@ -8,7 +8,7 @@ const LEAST = 64 * 1024;
 /** Nobody is woken for less than this, if more may come in the same turn of the event loop. Bytes. */
 const WORTHWHILE = 256 * 1024;
 /** Bytes that may wait for the reader before the socket is not read any more: TCP then holds the sender back. */
-const AHEAD = 2 * 1024 * 1024;
+const AHEAD = 1024 * 1024;
 const HEAD_LIMIT = 64 * 1024;
 
 export interface BulkTarget {

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseReference } from "#oci";
-import { describe, pieces } from "../../test/support/content.ts";
+import { collect, describe, pieces } from "../../test/support/content.ts";
 import { filesIn } from "../../test/support/files.ts";
 import { fail, startFakeRegistry } from "../../test/support/fake-registry.ts";
 import { readHostsToml } from "./hosts-toml.ts";
@@ -199,4 +199,25 @@ test("credentials given reach a mirror that asks for them, and a mirror that fai
   await source.fetch(blob);
   assert.equal(mirror.log.length, asked);
   assert.equal(origin.log.length, 2);
+});
+
+test("a blob that is wanted again after it came whole comes from somebody else", async (t) => {
+  await using mirror = await startFakeRegistry();
+  await using origin = await startFakeRegistry();
+  const dir = await filesIn(t, { "quay.io/hosts.toml": `server = "${origin.url}"\n[host."${mirror.url}"]` });
+  const blob = origin.putBlob("right bytes");
+  mirror.blobs.set(blob.digest, Buffer.from("wrong bytes"));
+  await using registry = client(dir);
+  const source = registry.source(parseReference("quay.io/x/y:v1"));
+  const read = async (): Promise<string> => {
+    const parts: Buffer[] = [];
+    for (const [start, end] of [
+      [0, 6],
+      [6, 11],
+    ] as const)
+      parts.push(await collect((await source.open(blob, { start, end })).body));
+    return Buffer.concat(parts).toString();
+  };
+  assert.equal(await read(), "wrong bytes");
+  assert.equal(await read(), "right bytes");
 });

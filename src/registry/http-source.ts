@@ -92,12 +92,9 @@ export class HttpSource implements Source {
         "INVALID_RANGE",
         `${target.digest} has no bytes ${start} to ${end}: it has ${target.size}`,
       );
-    return this.#session.first(
-      "pull",
-      "digest",
-      (client, isLast) => this.#openAt(client, target, range, isLast, call),
-      call?.signal,
-    );
+    const attempt = (client: EndpointClient, isLast: boolean): Promise<OpenBlob> =>
+      this.#openAt(client, target, range, isLast, call);
+    return this.#session.first("pull", "digest", attempt, call?.signal, target);
   }
 
   async *referrers(subject: Descriptor, call?: CallOptions): AsyncGenerator<Descriptor, void, undefined> {
@@ -176,6 +173,7 @@ export class HttpSource implements Source {
         url,
         signal: call?.signal,
         onBroken: () => this.#session.blame(client),
+        onWhole: () => this.#session.sent(client, target, got.end - got.start),
       });
       const release = response.body.release?.bind(response.body);
       return { start: got.start, body: bytes, ...(release === undefined ? {} : { release }) };

@@ -1,4 +1,5 @@
 import { Failure, type Log } from "#base";
+import type { Descriptor } from "#oci";
 import type { Capability } from "./endpoint.ts";
 import type { EndpointClient } from "./endpoint-client.ts";
 
@@ -14,6 +15,8 @@ export class Session {
   readonly #clients: () => Promise<readonly EndpointClient[]>;
   readonly #log: Log;
   readonly #penalties = new Map<EndpointClient, number>();
+  /** Bytes of each blob that an endpoint has sent. */
+  readonly #sent = new Map<string, Map<EndpointClient, number>>();
   #loaded: Promise<readonly EndpointClient[]> | undefined;
 
   constructor(registry: string, clients: () => Promise<readonly EndpointClient[]>, log: Log) {
@@ -25,12 +28,15 @@ export class Session {
   /**
    * Runs `attempt` at one endpoint after the other until one succeeds. What the last one says is the answer where none does:
    * it is the registry itself, and a mirror that has nothing proves nothing.
+   *
+   * Whoever has sent all of `blob` already is asked last: a blob that is wanted again was not what its digest says.
    */
   async first<T>(
     capability: Capability,
     kind: "digest" | "tag",
     attempt: (client: EndpointClient, isLast: boolean) => Promise<T>,
     signal: AbortSignal | undefined,
+    blob?: Descriptor,
   ): Promise<T> {
     const able = (await this.#able()).filter(
       ({ endpoint }) =>
@@ -46,7 +52,10 @@ export class Session {
     const now = Date.now();
     const isPenalized = (client: EndpointClient): boolean =>
       client !== last && (this.#penalties.get(client) ?? 0) > now;
-    const order = able.filter((one) => !isPenalized(one));
+    const hasSentAll = (client: EndpointClient): boolean =>
+      blob !== undefined && (this.#sent.get(blob.digest)?.get(client) ?? 0) >= blob.size;
+    const willing = able.filter((one) => !isPenalized(one));
+    const order = [...willing.filter((one) => !hasSentAll(one)), ...willing.filter(hasSentAll)];
     for (const [i, client] of order.entries()) {
       const isLast = i === order.length - 1;
       try {
@@ -67,6 +76,11 @@ export class Session {
   /** An endpoint whose answers break off is passed over for a while, where there is another. */
   blame(client: EndpointClient): void {
     this.#penalties.set(client, Date.now() + PENALTY);
+  }
+
+  sent(client: EndpointClient, { digest }: Descriptor, bytes: number): void {
+    const counts = this.#sent.get(digest) ?? new Map<EndpointClient, number>();
+    this.#sent.set(digest, counts.set(client, (counts.get(client) ?? 0) + bytes));
   }
 
   /** Read once: one pull sees one configuration. */

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
-import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { randomBytes, sign } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { after, before, suite, test } from "node:test";
-import { parseReference, type Credentials, type Reference } from "#oci";
+import { MEDIA, parseReference, type Credentials, type Reference } from "#oci";
 import { createRegistry, noCredentials, type Registry } from "#registry";
+import { makeCertificates, type Pair } from "../support/certificates.ts";
 import { collect, describe, manifestOf, pieces } from "../support/content.ts";
 import { startRegistry, type DockerRegistry } from "../support/docker-registry.ts";
+import { filesIn } from "../support/files.ts";
 
 const PASSWORD: Credentials = { username: "orlop", password: "secret" };
 const empty = Buffer.from("{}");
@@ -89,16 +90,10 @@ suite("with docker-registry", () => {
     assert.deepEqual(await Array.fromAsync(from.referrers(subject.descriptor)), [signature.descriptor]);
   });
 
-  test("hosts.toml leads quay.io to it", async () => {
-    const certsDir = await mkdtemp(join(tmpdir(), "orlop-certs-"));
-    try {
-      await mkdir(join(certsDir, "quay.io"));
-      await writeFile(join(certsDir, "quay.io/hosts.toml"), `server = "${server.url}"\n`);
-      await using registry = registryClient(certsDir);
-      await roundTrip(registry, parseReference("quay.io/crio/artifact:v1"));
-    } finally {
-      await rm(certsDir, { recursive: true });
-    }
+  test("hosts.toml leads quay.io to it", async (t) => {
+    const certsDir = await filesIn(t, { "quay.io/hosts.toml": `server = "${server.url}"` });
+    await using registry = registryClient(certsDir);
+    await roundTrip(registry, parseReference("quay.io/crio/artifact:v1"));
   });
 });
 
@@ -113,4 +108,62 @@ test("a password is asked for, and only the right one opens", async () => {
   });
   const wrong = registry.source(reference, [{ username: "orlop", password: "hunter2-hunter2" }]);
   await assert.rejects(wrong.resolve(reference), (error: Error) => !error.message.includes("hunter2"));
+});
+
+test("a token server is asked for each scope, for a name and password and for nobody", async (t) => {
+  const { ca, leaf } = makeCertificates();
+  const asked: (readonly [user: string, scopes: string])[] = [];
+  const tokens = createServer((request, response) => {
+    const url = new URL(request.url ?? "", "http://tokens");
+    const basic = Buffer.from((request.headers.authorization ?? "").slice(6), "base64").toString();
+    const scopes = url.searchParams.getAll("scope");
+    asked.push([basic, scopes.join(" ")]);
+    const access = scopes.map((scope) => {
+      const [type, name, actions = ""] = scope.split(":");
+      return { type, name, actions: basic === "" ? ["pull"] : actions.split(",") };
+    });
+    const isKnown = basic === "" || basic === "orlop:secret";
+    const token = jwt(leaf, { aud: url.searchParams.get("service"), access });
+    response.writeHead(isKnown ? 200 : 401).end(isKnown ? JSON.stringify({ token }) : "");
+  }).listen(0, "127.0.0.1");
+  t.after(() => tokens.close());
+  await once(tokens, "listening");
+  const address = tokens.address();
+  const realm = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/token`;
+  await using server = await startRegistry({ auth: { realm, service: "flows", issuer: "orlop", certificates: ca } });
+  await using registry = registryClient();
+  const reference = parseReference(`${server.host}/guarded/thing:v1`);
+  await assert.rejects(roundTrip(registry, reference), { code: "UNAUTHENTICATED" });
+  await roundTrip(registry, reference, [{ username: "orlop", password: "wrong" }, PASSWORD]);
+  assert.equal((await registry.source(reference).resolve(reference)).mediaType, MEDIA.manifest);
+  assert.deepEqual(asked.at(-1), ["", "repository:guarded/thing:pull"]);
+  assert.ok(asked.some(([user, scopes]) => user === "orlop:secret" && scopes === "repository:guarded/thing:pull,push"));
+});
+
+/** A token as docker-registry takes it: signed by the certificate that it carries. */
+function jwt({ cert, key }: Pair, claims: object): string {
+  const encode = (part: object): string => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const x5c = [cert.replace(/-----[A-Z ]+-----|\s/g, "")];
+  const now = Math.floor(Date.now() / 1000);
+  const body = { iss: "orlop", sub: "", jti: "1", iat: now, nbf: now - 10, exp: now + 300, ...claims };
+  const text = `${encode({ typ: "JWT", alg: "ES256", x5c })}.${encode(body)}`;
+  const signature = sign("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" });
+  return `${text}.${signature.toString("base64url")}`;
+}
+
+test("TLS with a private authority and a client certificate, by the files of certs.d", async (t) => {
+  const { ca, leaf } = makeCertificates();
+  await using server = await startRegistry({ tls: { ...leaf, clientCa: ca } });
+  const dir = `${server.host.replace(":", "_")}_`;
+  const certsDir = await filesIn(t, {
+    [`${dir}/ca.crt`]: ca,
+    [`${dir}/me.cert`]: leaf.cert,
+    [`${dir}/me.key`]: leaf.key,
+  });
+  await using registry = registryClient(certsDir);
+  await roundTrip(registry, parseReference(`${server.host}/secure/thing:v1`));
+  const stranger = await filesIn(t, { [`${dir}/ca.crt`]: ca });
+  await using other = registryClient(stranger);
+  const reference = parseReference(`${server.host}/secure/thing:v1`);
+  await assert.rejects(other.source(reference).resolve(reference), { code: "UNAVAILABLE" });
 });
