@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 const NPM: Readonly<Record<string, string>> = {
   "@bufbuild/protobuf": "wire",
   "@bufbuild/protobuf/codegenv2": "wire",
+  "@bufbuild/protobuf/wire": "wire",
   "@grpc/grpc-js": "wire",
   ws: "wire",
   koffi: "kernel",

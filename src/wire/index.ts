@@ -32,3 +32,4 @@ export { SpdyConnection, type SpdyOptions } from "./spdy.ts";
 export type { SpdyHeaders } from "./spdy-headers.ts";
 export type { SpdyStream } from "./spdy-stream.ts";
 export { acceptWebSocket, asksForWebSocket, chooseSubprotocol, type WebSocketChannel } from "./websocket.ts";
+export { decodeKubeProtobuf, KUBE_PROTOBUF } from "./kube-protobuf.ts";
