@@ -1,7 +1,7 @@
 import { isFailure } from "#base";
 import type { Source } from "#oci";
 
-/** Blobs from `first` where it has them, and everything else from `second`. A blob that breaks off in `first` goes on in `second`. */
+/** What has a digest from `first` where it has it, and everything else from `second`. A blob that breaks off in `first` goes on in `second`. */
 export function prefer(first: Source | undefined, second: Source): Source {
   if (first === undefined) return second;
   const either = async <T>(one: () => Promise<T>, other: () => Promise<T>): Promise<T> => {
@@ -14,7 +14,14 @@ export function prefer(first: Source | undefined, second: Source): Source {
   };
   return {
     name: second.name,
-    resolve: (reference, call) => second.resolve(reference, call),
+    // What a tag names is the registry's to say.
+    resolve: (reference, call) =>
+      reference.digest === undefined
+        ? second.resolve(reference, call)
+        : either(
+            () => first.resolve(reference, call),
+            () => second.resolve(reference, call),
+          ),
     referrers: (subject, call) => second.referrers(subject, call),
     fetch: (target, call) =>
       either(

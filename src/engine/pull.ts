@@ -65,10 +65,10 @@ export class Puller {
     const { store, snapshots, closing, log } = this.#options;
     const call = { signal: closing, onProgress: report };
     snapshots.warm();
-    const resolved = await this.#resolve(reference, source, request, { signal: closing });
+    const from = prefer(request.preferred, source);
+    const resolved = await this.#resolve(reference, from, request, { signal: closing });
     const { descriptor, manifest } = resolved;
     const name = formatReference(reference);
-    const from = prefer(request.preferred, source);
 
     // Said before anything is looked for: from here on nobody collects what this object needs.
     using _lease = store.lease([descriptor.digest, ...manifest.layers.map(({ digest }) => digest)]);

@@ -1,0 +1,158 @@
+// What happens to image volumes when something dies, is slow, or is away.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { removeAll, startCriNode, type CriNode, type ImageMount } from "../support/cri-node.ts";
+import { ARTIFACT, createWorld, leftovers, pushObjects, ran, until, WORKLOAD, type World } from "../support/orlop.ts";
+
+const BIG = "quay.io/crio/big:v1";
+let world: World;
+let node: CriNode;
+const stack = new AsyncDisposableStack();
+before(async () => {
+  world = stack.use(await createWorld());
+  stack.defer(() => assert.deepEqual(leftovers(world), []));
+  pushObjects(world);
+  node = stack.use(await startCriNode(world));
+});
+after(() => stack.disposeAsync());
+
+const volumeMounts = (): string[] =>
+  readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(`${node.runDir}/volumes/`));
+
+async function volume(reference: string): Promise<ImageMount> {
+  const annotations = { "orlop.dev/volume": "true" };
+  const { imageRef } = await node.client.pullImage({ image: { image: reference, annotations } });
+  return {
+    containerPath: "/volume",
+    readonly: true,
+    image: { image: imageRef, userSpecifiedImage: reference, annotations: {} },
+  };
+}
+
+async function remove(sandbox: string): Promise<void> {
+  await node.client.stopPodSandbox({ podSandboxId: sandbox });
+  await node.client.removePodSandbox({ podSandboxId: sandbox });
+}
+
+test("a container and its volume live on when containerd is killed, and are removed as ever", async () => {
+  const sandbox = await node.sandbox("survivor");
+  const container = await node.run(sandbox, "test", [await volume(ARTIFACT)]);
+  const { pid } = node.containerd;
+  process.kill(pid, "SIGKILL");
+  await until("containerd runs again", () => node.containerd.pid !== pid || undefined);
+  await until("CRI answers again", () =>
+    node.client
+      .version({})
+      .then(() => true)
+      .catch(() => undefined),
+  );
+  assert.equal((await node.sh(container, "cat /volume/file")).out, "2\n");
+  await remove(sandbox);
+  assert.deepEqual(volumeMounts(), []);
+});
+
+test("a big pull goes on when its caller gives up, and nothing waits for it", async () => {
+  const file = world.file("content/big/model", randomBytes(48 * 1024 * 1024));
+  await node.engine.push({ reference: BIG, paths: [file] });
+  const spec = { image: BIG };
+  await assert.rejects(node.client.pullImage({ image: spec }, { timeout: 20 }), { code: "DEADLINE_EXCEEDED" });
+  assert.ok((await node.client.listImages({})).images.length > 0);
+  const found = await until(
+    "the pull ends by itself",
+    async () => (await node.client.imageStatus({ image: spec })).image,
+  );
+  assert.ok(found.size > 48n * 1024n * 1024n);
+});
+
+test("many sandboxes at once, with volumes and without, leave nothing behind", async () => {
+  const mount = await volume(ARTIFACT);
+  const ids = await Promise.all(
+    Array.from({ length: 8 }, async (_, i) => {
+      const sandbox = await node.sandbox(`many-${i}`);
+      if (i % 4 !== 3)
+        await node.run(sandbox, "test", [mount, { ...mount, containerPath: "/again", imageSubPath: "dir" }]);
+      return sandbox;
+    }),
+  );
+  assert.equal(volumeMounts().length, 12);
+  await Promise.all(ids.map(remove));
+  assert.deepEqual(volumeMounts(), []);
+  assert.deepEqual(readdirSync(join(node.runDir, "volumes")), []);
+  assert.deepEqual(await node.engine.volumes(), []);
+  const netns = join(node.runDir, "containerd/io.containerd.grpc.v1.cri/netns");
+  assert.deepEqual(existsSync(netns) ? readdirSync(netns) : [], []);
+});
+
+test("with the registry gone, containerd's own copy of an image is enough to mount it", async () => {
+  const { imageRef } = await node.client.pullImage({ image: { image: WORKLOAD } });
+  const hosts = join(world.certsDir, "registry.k8s.io/hosts.toml");
+  const before = readFileSync(hosts);
+  writeFileSync(
+    hosts,
+    'server = "http://127.0.0.1:9"\n[host."http://127.0.0.1:9"]\n  capabilities = ["pull", "resolve"]\n',
+  );
+  try {
+    const sandbox = await node.sandbox("offline");
+    const image = { image: imageRef, userSpecifiedImage: WORKLOAD, annotations: {} };
+    const container = await node.run(sandbox, "test", [{ containerPath: "/volume", readonly: true, image }]);
+    assert.equal((await node.sh(container, "readlink /volume/bin/sh")).out, "busybox\n");
+    await remove(sandbox);
+  } finally {
+    writeFileSync(hosts, before);
+  }
+});
+
+test("an image that was imported and has no digest in its name is mounted too", async () => {
+  const imported = "example.com/imported:v1";
+  const tar = join(world.dir, "imported.tar");
+  const ctr = (...args: string[]): void => {
+    const { code, err } = ran(["ctr", "--address", node.containerd.socket, "--namespace", "k8s.io", "images", ...args]);
+    assert.equal(code, 0, err);
+  };
+  ctr("export", tar, WORKLOAD);
+  await node.direct.removeImage({ image: { image: WORKLOAD } });
+  ctr("import", "--index-name", imported, tar);
+  const found = await until(
+    "CRI knows it",
+    async () => (await node.direct.imageStatus({ image: { image: imported } })).image,
+  );
+  assert.deepEqual(found.repoDigests, []);
+  const sandbox = await node.sandbox("imported");
+  const image = { image: found.id, userSpecifiedImage: imported, annotations: {} };
+  const { containerId } = await node.client.createContainer({
+    podSandboxId: sandbox,
+    sandboxConfig: { metadata: { name: "imported", uid: "imported", namespace: "default" } },
+    config: {
+      metadata: { name: "test" },
+      image: { image: imported },
+      mounts: [{ containerPath: "/volume", readonly: true, image }],
+    },
+  });
+  await node.client.startContainer({ containerId });
+  assert.equal((await node.sh(containerId, "readlink /volume/bin/sh")).out, "busybox\n");
+  await remove(sandbox);
+});
+
+test("containerd ends only when nothing runs in it, and takes its network with it", async () => {
+  const sandbox = await node.sandbox("last");
+  const { podIp, bridge } = await networkOf(sandbox);
+  assert.match(podIp, /^10\./);
+  assert.equal(await node.containerd.stop(), false);
+  await removeAll(node.client);
+  assert.equal(await node.containerd.stop(), true);
+  assert.equal(existsSync(`/sys/class/net/${bridge}`), false);
+  assert.equal(ran(["iptables-save", "-t", "nat"]).out.includes(bridge), false);
+});
+
+async function networkOf(sandbox: string): Promise<{ podIp: string; bridge: string }> {
+  const { status } = await node.client.podSandboxStatus({ podSandboxId: sandbox });
+  const conflist = readFileSync(join(node.runDir, "cni/10-orlop.conflist"), "utf8");
+  const bridge = (JSON.parse(conflist) as { name: string }).name;
+  assert.ok(existsSync(`/sys/class/net/${bridge}`));
+  return { podIp: status?.network?.ip ?? "", bridge };
+}
