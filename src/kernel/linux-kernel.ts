@@ -162,7 +162,7 @@ function adviceFor(error: SystemError, paths: readonly string[]): string {
   const missing = error.code === "ENOENT" ? paths.find((path) => !existsSync(bytesOf(path))) : undefined;
   if (missing !== undefined) return missing;
   if (error.code === "ENOTBLK")
-    return "the kernel mounts EROFS from files since Linux 6.12, and from files on a disk (not tmpfs)";
+    return "the kernel mounts EROFS from files since Linux 6.12, and from files on a disk (not tmpfs, not overlayfs)";
   if (error.code === "ENODEV") return "the kernel has no EROFS; load the module `erofs`";
   return error.code === "EINVAL" ? "the kernel does not accept it as EROFS; its log (dmesg) says why" : "";
 }
