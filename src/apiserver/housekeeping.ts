@@ -1,8 +1,8 @@
 import type { Log } from "#base";
 import { messageOf } from "#base";
-import type { Namespace } from "#k8s";
+import type { Namespace, Node } from "#k8s";
 import { serviceAccounts } from "./kinds/config.ts";
-import { namespaces } from "./kinds/cluster.ts";
+import { namespaces, nodes, NOT_READY } from "./kinds/cluster.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
 import type { Change } from "./storage.ts";
@@ -10,8 +10,8 @@ import type { Change } from "./storage.ts";
 const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
- * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one, and
- * the end of a namespace once all in it is gone. Disposing it stops that.
+ * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one, the
+ * taint of a node that is not Ready, and the end of a namespace once all in it is gone. Disposing it stops that.
  */
 export function keepHouse(objects: Objects, resources: readonly Resource[], log: Log): Disposable {
   const { storage } = objects;
@@ -72,6 +72,20 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
       }
   };
 
+  const taint = (name: string): void => {
+    const stored = storage.get("nodes", "", name);
+    if (stored === undefined) return;
+    const node = structuredClone(stored.object) as Node;
+    const ready = node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+    const taints = node.spec?.taints ?? [];
+    const others = taints.filter(({ key, effect }) => key !== NOT_READY.key || effect !== NOT_READY.effect);
+    if (ready === (taints.length === others.length)) return;
+    const { taints: _, ...spec } = node.spec ?? {};
+    const next = ready ? others : [...others, { ...NOT_READY }];
+    node.spec = next.length === 0 ? spec : { ...spec, taints: next };
+    objects.put(nodes, "", name, node as AnyObject);
+  };
+
   for (const name of FIRST)
     if (storage.get("namespaces", "", name) === undefined)
       objects.create(namespaces, "", { metadata: { name } }, { dryRun: false });
@@ -79,6 +93,9 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
     storage.listen("namespaces", ({ type, stored }) => {
       if (type === "ADDED") later("creating a default service account", () => account(stored.name));
       else if (type === "MODIFIED") later("ending a namespace", () => empty(stored.name));
+    }),
+    storage.listen("nodes", ({ type, stored }) => {
+      if (type !== "DELETED") later("tainting a node", () => taint(stored.name));
     }),
     ...inside.map((resource) =>
       storage.listen(resource.storedAs, (change) => {
@@ -91,6 +108,7 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
       }),
     ),
   ];
+  for (const { name } of storage.list("nodes")) safely("tainting a node", () => taint(name));
   for (const { name } of storage.list("namespaces")) {
     safely("creating a default service account", () => account(name));
     safely("ending a namespace", () => empty(name));

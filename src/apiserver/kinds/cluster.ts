@@ -44,7 +44,8 @@ export const namespaces: Resource = {
   },
 };
 
-const NOT_READY = { key: "node.kubernetes.io/not-ready", effect: "NoSchedule" } as const;
+/** What keeps Pods off a node until it is Ready. */
+export const NOT_READY = { key: "node.kubernetes.io/not-ready", effect: "NoSchedule" } as const;
 
 export const nodes: Resource = {
   group: "",
