@@ -12,6 +12,8 @@ export interface Reference {
 
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+/** What may be repeated in a message of one line. */
+const PRINTABLE = /^[!-~]+$/;
 const HOST =
   /^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*)(?::[0-9]+)?$/;
 
@@ -38,7 +40,7 @@ export function parseReference(text: string): Reference {
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
   const repository = registry === "docker.io" && !path.includes("/") ? `library/${path}` : path;
 
-  if (repository !== repository.toLowerCase() && HOST.test(registry))
+  if (repository !== repository.toLowerCase() && HOST.test(registry) && PRINTABLE.test(repository))
     throw invalid(text, `invalid reference format: repository name (${repository}) must be lowercase`);
   if (!HOST.test(registry) || !repository.split("/").every((component) => COMPONENT.test(component)))
     throw invalid(text, "invalid reference format");
