@@ -96,14 +96,23 @@ class Download {
     const release = await slots.take(signal);
     using stall = new Stall(this.#options.patience.stall, `${source.name} sent nothing of ${target.digest}`);
     try {
-      const { start, body } = await source.open(target, part, { signal: AbortSignal.any([signal, stall.signal]) });
+      const {
+        start,
+        body,
+        release: giveBack,
+      } = await source.open(target, part, { signal: AbortSignal.any([signal, stall.signal]) });
       if (start > part.start) throw broken("WRONG_RANGE", `${source.name} sent another range of ${target.digest}`);
       if (start < part.start && !this.#becomeStream(lane)) return;
       let end = this.#stream === lane ? ingest.size : part.end;
-      const writer = new BatchWriter(ingest, start, (bytes) => {
-        this.#patience.received(bytes);
-        this.#options.onWritten();
-      });
+      const writer = new BatchWriter(
+        ingest,
+        start,
+        (bytes) => {
+          this.#patience.received(bytes);
+          this.#options.onWritten();
+        },
+        giveBack,
+      );
       try {
         for await (const chunk of body) {
           stall.pause();
@@ -143,13 +152,20 @@ class BatchWriter {
   at: number;
   readonly #ingest: Ingest;
   readonly #written: (bytes: number) => void;
+  readonly #giveBack: ((chunk: Uint8Array) => void) | undefined;
   #batch: Uint8Array[] = [];
   #from: number;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(ingest: Ingest, start: number, written: (bytes: number) => void) {
+  constructor(
+    ingest: Ingest,
+    start: number,
+    written: (bytes: number) => void,
+    giveBack: ((chunk: Uint8Array) => void) | undefined,
+  ) {
     this.#ingest = ingest;
     this.#written = written;
+    this.#giveBack = giveBack;
     this.at = start;
     this.#from = start;
   }
@@ -183,6 +199,7 @@ class BatchWriter {
       const bytes = whole ? batch : [Buffer.concat(batch).subarray(gap.start - range.start, gap.end - range.start)];
       await this.#ingest.write(gap.start, bytes);
     }
+    if (this.#giveBack !== undefined) for (const chunk of batch) this.#giveBack(chunk);
     this.#written(range.end - range.start);
   }
 }
