@@ -34,7 +34,7 @@ export class BulkPool {
   }
 
   /**
-   * Undefined where the server answers in a way that this reader leaves to others (a body without Content-Length).
+   * Undefined where the server answers in a way that this reader leaves to others: with a body without Content-Length.
    *
    * @throws what the connection throws; the signal's reason
    */
@@ -50,16 +50,15 @@ export class BulkPool {
       };
       try {
         const head = await connection.get(request.url, request.headers, request.timeouts);
-        if (head.length === undefined || head.status < 200) {
+        const { status, headers, length } = head;
+        if (length === undefined) {
           connection.destroy();
           done();
-          return undefined;
+          // Of a redirect and of a challenge only the head is wanted.
+          const isHeadEnough = status === 401 || (status >= 300 && status < 400);
+          return isHeadEnough ? { statusCode: status, headers, body: NOTHING } : undefined;
         }
-        return {
-          statusCode: head.status,
-          headers: head.headers,
-          body: new Body(connection, head.length, this.#slabs, done),
-        };
+        return { statusCode: status, headers, body: new Body(connection, length, this.#slabs, done) };
       } catch (error) {
         done();
         // A connection that rested may have been closed by the server just now.
@@ -121,6 +120,14 @@ export class BulkPool {
     return made;
   }
 }
+
+const NOTHING: WireBody = {
+  async *[Symbol.asyncIterator]() {
+    // It has no bytes.
+  },
+  dump: () => Promise.resolve(),
+  destroy: () => undefined,
+};
 
 class Body implements WireBody {
   readonly #connection: BulkConnection;

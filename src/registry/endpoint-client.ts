@@ -8,6 +8,8 @@ import type { Line, Transport, WireRequest, WireResponse } from "./transport.ts"
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const REDIRECT_LIMIT = 10;
+/** Signed URLs hold for some minutes at least. Milliseconds. */
+const SHORTCUT = 60_000;
 
 export interface ApiRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -42,6 +44,8 @@ export class EndpointClient {
   readonly endpoint: Endpoint;
   readonly #options: EndpointClientOptions;
   #isPlain: boolean;
+  /** Where a blob was last redirected to: its next part is asked for there directly. */
+  readonly #shortcuts = new Map<string, { readonly url: URL; readonly until: number }>();
   /** It has answered before: then a refused connection is a restart that will pass. */
   #hasAnswered = false;
 
@@ -107,7 +111,7 @@ export class EndpointClient {
       });
       if (answer === undefined) continue;
       const { statusCode, headers } = answer.response;
-      const isOurs = answer.url.host === this.#url(request).host;
+      const isOurs = answer.url.origin === this.#home;
       if (statusCode !== 401 && statusCode !== 403) {
         authorizer.accepted(used);
         return answer;
@@ -126,21 +130,28 @@ export class EndpointClient {
 
   async #redirected(request: ApiRequest, authorization: string | undefined): Promise<ApiResponse> {
     const first = this.#url(request);
-    let url = first;
-    for (let hop = 0; ; hop++) {
-      const isHome = url.origin === first.origin;
+    const shortcut = this.#shortcuts.get(first.href);
+    let url = shortcut === undefined || shortcut.until < Date.now() ? first : shortcut.url;
+    for (let hop = 0; hop <= REDIRECT_LIMIT; hop++) {
+      const isHome = url.origin === this.#home;
       const response = await this.#exchange(request, url, isHome ? authorization : undefined, isHome);
+      if (url === shortcut?.url && response.statusCode >= 300) {
+        this.#shortcuts.delete(first.href);
+        await response.body.dump();
+        url = first;
+        continue;
+      }
       const location = response.headers["location"];
-      if (!REDIRECTS.has(response.statusCode) || typeof location !== "string") return { url, response };
+      if (!REDIRECTS.has(response.statusCode) || typeof location !== "string") {
+        const isAway = request.isBulk === true && !isHome && url !== shortcut?.url && response.statusCode < 300;
+        if (isAway) this.#shortcuts.set(first.href, { url, until: Date.now() + SHORTCUT });
+        return { url, response };
+      }
       await response.body.dump();
-      if (hop >= REDIRECT_LIMIT)
-        throw new Failure(
-          "UNAVAILABLE",
-          "TOO_MANY_REDIRECTS",
-          `${plainUrl(first)}: more than ${REDIRECT_LIMIT} redirects`,
-        );
       url = this.#target(location, url);
     }
+    const message = `${plainUrl(first)}: more than ${REDIRECT_LIMIT} redirects`;
+    throw new Failure("FAILED_PRECONDITION", "TOO_MANY_REDIRECTS", message);
   }
 
   /** A registry behind a proxy that ends TLS often names itself with http: then TLS stays. Another host without TLS is refused. */
@@ -187,6 +198,7 @@ export class EndpointClient {
     } catch (error) {
       request.signal?.throwIfAborted();
       if (isHome && url.protocol === "https:" && endpoint.mayFallBackToHttp && isNotTls(error)) this.#isPlain = true;
+      this.#shortcuts.clear();
       throw networkFailure(request.method, url, error);
     }
   }
@@ -195,6 +207,11 @@ export class EndpointClient {
   #line(isHome: boolean): Line {
     const { tls, dialTimeout, proxy } = this.endpoint;
     return { tls: isHome ? tls : { ...tls, client: [], skipVerify: false }, dialTimeout, proxy };
+  }
+
+  /** The origin that credentials, headers and certificates are for. */
+  get #home(): string {
+    return this.#url({ method: "GET", path: "" }).origin;
   }
 
   #url({ path, query }: ApiRequest): URL {

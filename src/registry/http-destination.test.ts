@@ -79,3 +79,24 @@ test("an empty blob and a manifest by digest and tag arrive", async () => {
   await to.pushManifest(descriptor, bytes, "v1");
   assert.deepEqual([...server.manifests.keys()], [`x/y@${descriptor.digest}`, "x/y:v1"]);
 });
+
+test("a manifest with a subject is listed under the subject's tag where the registry has no referrers API", async () => {
+  for (const referrers of [false, true]) {
+    await using server = await startFakeRegistry({ referrers });
+    await using registry = client();
+    const reference = parseReference(`${server.host}/x/y`);
+    const subject = manifestOf(describe(Buffer.from("{}")), []).descriptor;
+    const to = registry.destination(reference);
+    const signatures = ["one", "two"].map((note) =>
+      manifestOf(describe(Buffer.from("{}"), "application/vnd.test"), [], { subject, annotations: { note } }),
+    );
+    for (const { descriptor, bytes } of [...signatures, ...signatures]) await to.pushManifest(descriptor, bytes);
+    const found = await Array.fromAsync(registry.source(reference).referrers(subject));
+    assert.deepEqual(
+      found.map(({ digest }) => digest),
+      signatures.map(({ descriptor }) => descriptor.digest),
+    );
+    assert.equal(server.manifests.has(`x/y:${subject.digest.replace(":", "-")}`), !referrers);
+    if (!referrers) assert.deepEqual(found[0]?.artifactType, "application/vnd.test");
+  }
+});

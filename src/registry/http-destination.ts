@@ -1,6 +1,7 @@
 import { Failure, type CallOptions } from "#base";
 import type { Descriptor, Destination } from "#oci";
-import type { ApiRequest, EndpointClient } from "./endpoint-client.ts";
+import type { EndpointClient } from "./endpoint-client.ts";
+import { addToReferrersTag, putManifest } from "./push-manifest.ts";
 import type { Session } from "./session.ts";
 import { uploadInChunks } from "./upload-in-chunks.ts";
 import { locationOf, refused } from "./upload-answer.ts";
@@ -117,19 +118,16 @@ export class HttpDestination implements Destination {
     tag: string | undefined,
     call: CallOptions | undefined,
   ): Promise<void> {
-    for (const name of [manifest.digest, ...(tag === undefined ? [] : [tag])]) {
-      const request: ApiRequest = {
-        method: "PUT",
-        path: `/${client.endpoint.repository}/manifests/${name}`,
-        headers: { "content-type": manifest.mediaType, "content-length": String(bytes.byteLength) },
-        body: () => bytes,
-        signal: call?.signal,
-      };
-      const answer = await client.send(request);
-      if (answer.response.statusCode !== 201 && answer.response.statusCode !== 200)
-        throw await refused("PUT", answer, client);
-      await answer.response.body.dump();
-    }
+    const { response } = await putManifest(client, tag ?? manifest.digest, manifest.mediaType, bytes, call);
+    const stored = response.headers["docker-content-digest"];
+    if (typeof stored === "string" && stored !== manifest.digest)
+      throw new Failure(
+        "DATA_LOSS",
+        "DIGEST_MISMATCH",
+        `${client.endpoint.host} stored the manifest ${manifest.digest} as ${stored}`,
+      );
+    const isIndexed = response.headers["oci-subject"] !== undefined;
+    if (!isIndexed) await addToReferrersTag(client, manifest, bytes, call);
   }
 
   /** A session that a refused mount has opened; registries forget it by themselves where this fails. */

@@ -3,7 +3,6 @@ import {
   algorithmOf,
   digestOf,
   formatReference,
-  hexOf,
   isDigest,
   MANIFEST_LIMIT,
   MEDIA,
@@ -20,6 +19,7 @@ import { parseContentRange } from "./content-range.ts";
 import type { ApiRequest, ApiResponse, EndpointClient } from "./endpoint-client.ts";
 import { nextPage } from "./link.ts";
 import { isPassing } from "./patience.ts";
+import { referrersTag } from "./push-manifest.ts";
 import type { Session } from "./session.ts";
 import { statusFailure } from "./status-failure.ts";
 
@@ -124,9 +124,10 @@ export class HttpSource implements Source {
     const size = Number(headers["content-length"]);
     const mediaType = mediaTypeOf(headers["content-type"]);
     if (statusCode === 200 && typeof digest === "string" && isDigest(digest) && size > 0) {
-      mustAgree(digest, reference.digest, client);
       await head.response.body.dump();
-      return { mediaType, digest, size };
+      const isComparable = reference.digest === undefined || algorithmOf(reference.digest) === algorithmOf(digest);
+      if (isComparable) mustAgree(digest, reference.digest, client);
+      return { mediaType, digest: reference.digest ?? digest, size };
     }
     if (statusCode === 401 || statusCode === 403 || statusCode === 404 || isPassing(statusCode))
       throw await statusFailure("HEAD", head.url, head.response, { secrets: client.secrets, notFound });
@@ -215,15 +216,13 @@ export class HttpSource implements Source {
     return found;
   }
 
-  /** distribution-spec, "Referrers Tag Schema": an index under the tag `sha256-<hex>`. */
   async #referrersByTag(
     client: EndpointClient,
     digest: Digest,
     isLast: boolean,
     call: CallOptions | undefined,
   ): Promise<readonly Descriptor[]> {
-    const tag = `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;
-    const path = `/${client.endpoint.repository}/manifests/${tag}`;
+    const path = `/${client.endpoint.repository}/manifests/${referrersTag(digest)}`;
     const answer = await client.send(
       { method: "GET", path, headers: { accept: MEDIA.index }, signal: call?.signal },
       isLast,

@@ -63,7 +63,7 @@ export class Session {
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof Failure) || isLast) throw error;
-        if (error.code === "UNAVAILABLE") this.blame(client);
+        if (error.code === "UNAVAILABLE" || error.code === "RESOURCE_EXHAUSTED") this.blame(client);
         this.#log.info(
           { host: client.endpoint.host, registry: this.registry, error: error.message },
           "trying the next host",

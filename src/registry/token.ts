@@ -76,11 +76,9 @@ export async function fetchToken(
   }
   if (status !== 200) {
     await response.body.dump();
-    throw new Failure(
-      status === 429 ? "RESOURCE_EXHAUSTED" : "UNAVAILABLE",
-      status === 429 ? "TOO_MANY_REQUESTS" : "REGISTRY_UNAVAILABLE",
-      `failed to authorize: unexpected status from ${method} request to ${plainUrl(url)}: ${status}`,
-    );
+    const reason = status === 429 ? "TOO_MANY_REQUESTS" : "REGISTRY_UNAVAILABLE";
+    const what = `failed to authorize: unexpected status from ${method} request to ${plainUrl(url)}: ${status}`;
+    throw new Failure("UNAVAILABLE", reason, what);
   }
   return readToken(await readAnswer(response, url), url);
 }

@@ -69,12 +69,17 @@ export class Transport implements AsyncDisposable {
 
   /** @throws what undici throws; the signal's reason when that ended it. */
   async send(request: WireRequest, line: Line): Promise<WireResponse> {
+    request.signal?.throwIfAborted();
+    const bulk = request.isBulk === true ? await this.#sendBulk(request, line) : undefined;
+    if (bulk !== undefined) return bulk;
+    const response = await this.#sendStream(request, line);
+    const isUnmeasured = response.headers["content-length"] === undefined && response.statusCode < 300;
+    if (request.isBulk === true && isUnmeasured) this.#notForBulk.add(request.url.origin);
+    return response;
+  }
+
+  async #sendStream(request: WireRequest, line: Line): Promise<WireResponse> {
     const { url, method, body, signal } = request;
-    signal?.throwIfAborted();
-    if (request.isBulk === true) {
-      const response = await this.#sendBulk(request, line);
-      if (response !== undefined) return response;
-    }
     const uploads = method === "PUT" || method === "PATCH";
     try {
       const {
@@ -125,7 +130,6 @@ export class Transport implements AsyncDisposable {
     const lane = isSecure ? `${url.origin} ${JSON.stringify([line.tls, line.dialTimeout])}` : url.origin;
     const target = { url, tls, dialTimeout: line.dialTimeout };
     const response = await this.#bulk.get(lane, target, { url, headers, signal, timeouts: this.#timeouts });
-    if (response === undefined) this.#notForBulk.add(url.origin);
     return response;
   }
 

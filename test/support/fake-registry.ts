@@ -127,7 +127,10 @@ class State {
       const mediaType = request.headers["content-type"] ?? "";
       const { digest } = this.putManifest(repository, isDigest ? undefined : name, bytes, mediaType);
       if (isDigest && digest !== name) return fail(response, 400, "DIGEST_INVALID");
-      return reply(response, 201, Buffer.alloc(0), { "docker-content-digest": digest });
+      const { subject } = JSON.parse(bytes.toString()) as { subject?: { digest: string } };
+      const indexed =
+        this.#options.referrers === true && subject !== undefined ? { "oci-subject": subject.digest } : {};
+      return reply(response, 201, Buffer.alloc(0), { "docker-content-digest": digest, ...indexed });
     }
     const found = this.manifests.get(`${repository}${isDigest ? "@" : ":"}${name}`);
     if (found === undefined) return fail(response, 404, "MANIFEST_UNKNOWN");
