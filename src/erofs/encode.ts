@@ -7,7 +7,8 @@ import { writeDevice } from "./devices.ts";
 import { bitsFor, chunkSize, type BlobFacts, type ChunkPlan } from "./file-data.ts";
 import { BLOCK, BLOCK_BITS, CHUNK, COMPACT, DEVICE, DIRENT, EXTENDED, FEATURE, KIND } from "./format.ts";
 import { LAYOUT, SLOT, SUPER, XATTR, alignUp } from "./format.ts";
-import { directoryBlocks, planImage, type Plan } from "./plan.ts";
+import { directoryBlocks } from "./measure.ts";
+import { planImage, type Plan } from "./plan.ts";
 
 export interface EncodedImage {
   readonly image: Uint8Array;

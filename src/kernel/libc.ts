@@ -24,27 +24,31 @@ export class SystemError extends Error {
   }
 }
 
-const require = createRequire(import.meta.url);
-const libraries: { libc?: LibraryHandle } = {};
-
 type Koffi = typeof import("koffi");
-type LibraryHandle = ReturnType<Koffi["load"]>;
+
+const require = createRequire(import.meta.url);
+/** Loaded at the first call of all: who never mounts never loads it. */
+let loaded: { readonly koffi: Koffi; readonly library: ReturnType<Koffi["load"]> } | undefined;
 
 /**
- * Finds `symbol` in the libc that Node itself runs on (glibc or musl), at its first call: who never mounts never loads koffi.
+ * Finds `symbol` in the libc that Node itself runs on (glibc or musl), at its first call.
  *
  * `types` are the C types of the result and the arguments. Pointers are `void *` and take a Buffer or null.
  */
 export function libc(symbol: string, result: string, ...types: readonly string[]): Call {
   let call: Call | undefined;
   return (...args) => {
-    const koffi = require("koffi") as Koffi;
-    libraries.libc ??= koffi.load(null);
-    call ??= libraries.libc.func(symbol, result, [...types]) as Call;
+    loaded ??= load();
+    call ??= loaded.library.func(symbol, result, [...types]) as Call;
     const value = call(...args);
-    if (value < 0) throw new SystemError(koffi.errno());
+    if (value < 0) throw new SystemError(loaded.koffi.errno());
     return value;
   };
+}
+
+function load(): NonNullable<typeof loaded> {
+  const koffi = require("koffi") as Koffi;
+  return { koffi, library: koffi.load(null) };
 }
 
 /**
