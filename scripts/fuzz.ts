@@ -156,7 +156,8 @@ console.log(`seed ${values.seed}, ${targets.map(({ name }) => name).join(", ")},
 while (Date.now() < until) {
   for (const [target, corpus] of corpora) {
     for (let i = 0; i < 200 && Date.now() < until; i++) {
-      const input = mutate(pick(corpus), pick(corpus));
+      const start = target.generate !== undefined && below(2) === 0 ? target.generate(below) : pick(corpus);
+      const input = below(3) === 0 ? Buffer.from(start) : mutate(start, pick(corpus));
       if (below(10) > 0) target.mend?.(input);
       tryOne(target, input);
       counts.set(target, (counts.get(target) ?? 0) + 1);

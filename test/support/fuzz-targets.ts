@@ -12,6 +12,8 @@ import { ZstdFrames } from "../../src/store/zstd-frames.ts";
 export interface FuzzTarget {
   readonly name: string;
   readonly seeds: () => readonly Uint8Array[];
+  /** An input made from scratch: what mutation of seeds would take too long to come to. `below(n)` is a random number. */
+  readonly generate?: (below: (limit: number) => number) => Uint8Array;
   /** Makes what mutation broke whole again where a reader would stop at once: checksums. */
   readonly mend?: (input: Buffer) => void;
   /** Throws where a promise is broken. Failures are answers, not broken promises. */
@@ -77,11 +79,14 @@ function paxBody(records: Readonly<Record<string, string>>): string {
     .join("");
 }
 
-function oldSparse(block: Buffer): void {
-  block.write("ustar  \0", 257, "latin1");
-  for (const [i, number] of [0, 100, 5000, 412].entries())
-    block.write(number.toString(8).padStart(11, "0"), 386 + i * 12, "latin1");
-  block.write((9000).toString(8).padStart(11, "0"), 483, "latin1");
+function oldSparse(map: readonly number[], realSize: number, isExtended = false): (block: Buffer) => void {
+  return (block) => {
+    block.write("ustar  \0", 257, "latin1");
+    for (const [i, number] of map.slice(0, 8).entries())
+      block.write(number.toString(8).padStart(11, "0"), 386 + i * 12, "latin1");
+    block.write(realSize.toString(8).padStart(11, "0"), 483, "latin1");
+    if (isExtended) block[482] = 1;
+  };
 }
 
 function tarSeeds(): readonly Uint8Array[] {
@@ -113,14 +118,86 @@ function tarSeeds(): readonly Uint8Array[] {
       paxBody({ "GNU.sparse.size": "9000", "GNU.sparse.map": "0,100,5000,412", "GNU.sparse.numblocks": "2" }),
     ),
     special("0", "z".repeat(512)),
-    special("S", "w".repeat(512), oldSparse),
+    special("S", "w".repeat(512), oldSparse([0, 100, 5000, 412], 9000)),
   ];
   return [...members, Buffer.concat(members), Buffer.concat([...members, TAR_END])];
+}
+
+const NAMES = [
+  "a",
+  "b",
+  "a/b",
+  "b/a",
+  "a/b/a",
+  "./a/",
+  "b//",
+  "dir/a",
+  "dir",
+  "/a",
+  "l/a",
+  "a/../b",
+  "n".repeat(130),
+  "",
+];
+const NUMBERS = [0, 1, 100, 412, 511, 512, 513, 1000, 1024, 5000, 9000];
+const TYPES = ["file", "file", "directory", "symlink", "hardlink", "char", "fifo"] as const;
+
+/** A few members that hang together: names that meet, links that lead somewhere, sparse maps that nearly fit. */
+function generateTar(below: (limit: number) => number): Uint8Array {
+  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
+  const numbers = (): number[] => {
+    const list = Array.from({ length: below(7) }, () => pick(NUMBERS));
+    return below(3) === 0 ? list : list.sort((a, b) => a - b);
+  };
+  const body = (): string => "x".repeat(pick(NUMBERS));
+  const parts = Array.from({ length: 1 + below(8) }, () => {
+    const map = numbers();
+    const realSize = String(pick(NUMBERS));
+    switch (below(10)) {
+      case 0: {
+        const sparse = { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": realSize };
+        const lines = [Math.floor(map.length / 2) + below(2), ...map].map((number) => `${number}\n`).join("");
+        return [special("x", paxBody(sparse)), special("0", lines.padEnd(512, "\0") + body())];
+      }
+      case 1: {
+        const sparse = { "GNU.sparse.size": realSize, "GNU.sparse.map": map.join(",") };
+        return [special("x", paxBody(sparse)), special("0", body())];
+      }
+      case 2: {
+        const pairs = map.map((n, i) => paxBody({ [`GNU.sparse.${i % 2 === 0 ? "offset" : "numbytes"}`]: String(n) }));
+        return [special("x", paxBody({ "GNU.sparse.size": realSize }) + pairs.join("")), special("0", body())];
+      }
+      case 3:
+        return [special("S", body(), oldSparse(map, Number(realSize), below(3) === 0))];
+      case 4:
+        return [special(pick(["L", "K"]), `${pick(NAMES)}\0`)];
+      case 5:
+        return [
+          special(
+            pick(["g", "x"]),
+            paxBody({ [pick(["path", "size", "uid", "mtime", "linkpath"])]: pick([...NAMES, "5"]) }),
+          ),
+        ];
+      case 6:
+        return [
+          member({ path: pick(["a/", "b/", ""]) + pick([".wh.a", ".wh.b", ".wh..wh..opq", ".wh.", ".wh..wh.plnk"]) }),
+        ];
+      default: {
+        const type = pick(TYPES);
+        const path = type === "symlink" ? pick(["l", "a", "b/l"]) : pick(NAMES);
+        const linkname = type === "symlink" || type === "hardlink" ? pick([...NAMES, "..", "/", "l"]) : "";
+        return [member({ path, type, linkname }, type === "file" ? body() : "")];
+      }
+    }
+  });
+  const whole = Buffer.concat([...parts.flat(), below(2) === 0 ? TAR_END : Buffer.of()]);
+  return below(4) === 0 ? whole.subarray(0, below(whole.length + 1)) : whole;
 }
 
 const tar: FuzzTarget = {
   name: "tar",
   seeds: tarSeeds,
+  generate: generateTar,
   mend(input) {
     for (let at = 0; at + 512 <= input.length; at += 512)
       if (input.subarray(at, at + 512).some((byte) => byte !== 0) && looksLikeHeader(input, at)) checksum(input, at);
