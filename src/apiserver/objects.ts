@@ -98,7 +98,8 @@ export class Objects {
     };
     resource.default?.(object, this.policy);
     if (options.part === "status") resource.prepareStatus?.(object, before);
-    else if (options.part === undefined) resource.prepareUpdate?.(object, before, this.policy);
+    else if (options.part === "ephemeralcontainers") resource.prepareEphemeral?.(object, before);
+    else resource.prepareUpdate?.(object, before, this.policy);
     const errors = new FieldErrors();
     validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
     validateMetaUpdate(object.metadata, before.metadata, errors);
@@ -106,6 +107,7 @@ export class Objects {
       if (resource.kind !== "Pod") resource.validate?.(object, errors, this.policy);
       resource.validateUpdate?.(object, before, errors, this.policy);
     }
+    if (options.part === "ephemeralcontainers") resource.validateEphemeral?.(object, before, errors, this.policy);
     errors.check(resource.kind, resource.group, name);
     if (resource.generations && options.part !== "status" && specChanged(object, before))
       object.metadata.generation = (before.metadata.generation ?? 0) + 1;

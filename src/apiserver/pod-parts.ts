@@ -7,7 +7,7 @@ import type { AnyObject } from "./kinds/resource.ts";
 import type { DeleteOptions, Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
-import { StatusError, badRequest, conflict } from "./status.ts";
+import { badRequest, conflict } from "./status.ts";
 import { isDryRun } from "./verbs.ts";
 
 const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
@@ -72,21 +72,4 @@ export async function evict(request: ApiRequest, response: ServerResponse, objec
     dryRun: isDryRun(request.query),
   });
   sendJson(request, response, 201, SUCCESS);
-}
-
-/** What an update of `ephemeralcontainers` may do: add containers, and nothing else. */
-export function onlyEphemeral(given: AnyObject, current: AnyObject): AnyObject {
-  const next = structuredClone(current);
-  const spec = (given as Pod).spec;
-  (next as Pod).spec = { ...(current as Pod).spec, containers: (current as Pod).spec?.containers ?? [] };
-  const added = spec?.ephemeralContainers;
-  const target = (next as Pod).spec;
-  if (target === undefined) throw new StatusError(500, "InternalError", "a stored pod has no spec");
-  if (added === undefined) delete target.ephemeralContainers;
-  else target.ephemeralContainers = added;
-  next.metadata = {
-    ...current.metadata,
-    ...(given.metadata.resourceVersion === undefined ? {} : { resourceVersion: given.metadata.resourceVersion }),
-  };
-  return next;
 }

@@ -80,7 +80,10 @@ export class Storage {
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       this.#db = new DatabaseSync(path, { timeout: 2000 });
-      this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA locking_mode=EXCLUSIVE;");
+      this.#db.exec(
+        // A checkpoint costs two flushes more than a write, so it comes every 16 MiB rather than every 4.
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;",
+      );
       this.#db.exec(TABLES);
     } catch (cause) {
       const message = `the API server's storage ${path} cannot be opened: ${messageOf(cause)}; is another one using it?`;

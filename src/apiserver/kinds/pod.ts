@@ -1,7 +1,7 @@
 import { jsonEqual, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
-import { validatePodUpdate } from "../pods/update.ts";
+import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
 import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
@@ -69,6 +69,12 @@ export const pods: Resource = {
     if (old.metadata?.ownerReferences === undefined) delete object.metadata.ownerReferences;
     else object.metadata.ownerReferences = old.metadata.ownerReferences;
   },
+  prepareEphemeral(object, before) {
+    object["spec"] = keepEphemeral(object as Pod, before as Pod);
+    object["status"] = before["status"];
+  },
+  validateEphemeral: (object, before, errors, policy) =>
+    validateEphemeralUpdate(object as Pod, before as Pod, policy.podRules, errors),
   validate: (object, errors, policy) => validatePod(object as Pod, policy.podRules, errors),
   validateUpdate: (object, before, errors) => validatePodUpdate(object as Pod, before as Pod, errors),
   fields(object) {

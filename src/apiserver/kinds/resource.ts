@@ -69,6 +69,9 @@ export interface Resource extends ResourceName {
   prepareUpdate?(object: AnyObject, before: AnyObject, policy: Policy): void;
   /** Runs on an update of the status before its validation. */
   prepareStatus?(object: AnyObject, before: AnyObject): void;
+  /** The same for an update of the ephemeral containers alone. */
+  prepareEphemeral?(object: AnyObject, before: AnyObject): void;
+  validateEphemeral?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
   validate?(object: AnyObject, errors: FieldErrors, policy: Policy): void;
   validateUpdate?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
   /** What an object does that this node cannot: told to the client, never refused. */

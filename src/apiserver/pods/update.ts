@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from "node:util";
 import { jsonEqual, type Pod, type PodSpec } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 import { specDiff } from "./go-dump.ts";
-import { MAX_INT32, range } from "./rules.ts";
+import { MAX_INT32, range, type PodRules } from "./rules.ts";
+import { validatePodSpec } from "./validate-spec.ts";
 
 const MAY_CHANGE =
   "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -70,4 +71,27 @@ function withImage<T extends { image?: string }>(container: T, image: string | u
 function put<K extends keyof PodSpec>(spec: PodSpec, key: K, value: PodSpec[K] | undefined): void {
   if (value === undefined) delete spec[key];
   else spec[key] = value;
+}
+
+/** What an update of `ephemeralcontainers` leaves of the Pod that was sent: those containers, and nothing else. */
+export function keepEphemeral(pod: Pod, before: Pod): PodSpec {
+  const spec: PodSpec = { ...before.spec, containers: before.spec?.containers ?? [] };
+  const given = pod.spec?.ephemeralContainers ?? [];
+  if (given.length === 0) delete spec.ephemeralContainers;
+  else spec.ephemeralContainers = given;
+  return spec;
+}
+
+/** Upstream's ValidatePodEphemeralContainersUpdate: ephemeral containers are added, never changed or taken away. */
+export function validateEphemeralUpdate(pod: Pod, before: Pod, rules: PodRules, errors: FieldErrors): void {
+  const field = "spec.ephemeralContainers";
+  validatePodSpec(pod.spec ?? { containers: [] }, "spec", rules, errors);
+  const now = new Map((pod.spec?.ephemeralContainers ?? []).map((container) => [container.name, container]));
+  for (const old of before.spec?.ephemeralContainers ?? []) {
+    const next = now.get(old.name);
+    if (next === undefined)
+      errors.forbidden(field, `existing ephemeral containers ${JSON.stringify(old.name)} may not be removed\n`);
+    else if (!jsonEqual(next, old))
+      errors.forbidden(field, `existing ephemeral containers ${JSON.stringify(old.name)} may not be changed\n`);
+  }
 }
