@@ -26,10 +26,15 @@ test("a deleted Pod is stopped within its grace period, removed everywhere, and 
   assert.ok(existsSync(join(node.directory, "kubelet/pods", metadata?.uid ?? "")));
   node.api.drop("pods", "default", "web", 7);
   await node.gone("web");
-  assert.deepEqual(node.runtime.stops.map(({ name, timeout }) => [name, timeout]).sort(), [
-    ["a", 7],
-    ["b", 7],
-  ]);
+  assert.deepEqual(
+    node.runtime.stops
+      .map(({ name, timeout }) => [name, timeout])
+      .sort(([a = ""], [b = ""]) => String(a).localeCompare(String(b))),
+    [
+      ["a", 7],
+      ["b", 7],
+    ],
+  );
   assert.equal(node.runtime.containers.size + node.runtime.sandboxes.size, 0);
   assert.ok(!existsSync(join(node.directory, "kubelet/pods", metadata?.uid ?? "")));
   await node.event("web", "Killing", "Stopping container a");

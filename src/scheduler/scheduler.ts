@@ -70,6 +70,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<AsyncDi
   stack.use(nodes);
 
   const schedule = async (): Promise<void> => {
+    await Promise.all([pods.synced, nodes.synced]);
     const waiting = pods.list().filter((pod) => isWaiting(pod) && !binding.has(uidOf(pod)));
     for (const pod of waiting) {
       if (ended) return;

@@ -55,6 +55,8 @@ export class HeaderEncoder {
       head.writeUInt16LE(part.length ^ 0xffff, 3);
       blocks.push(head, part);
     }
+    // Go's inflate hands out what it holds at an empty block, as a sync flush ends with, and not before.
+    blocks.push(Buffer.of(0, 0, 0, 0xff, 0xff));
     return Buffer.concat(blocks);
   }
 }
