@@ -156,6 +156,18 @@ test("a file that ends with its blob in the middle of a block is read to its end
   }
 });
 
+test("two files share 300 attributes, and a value may have 65,535 bytes", (t) => {
+  const shared = Array.from({ length: 300 }, (_, i) => [`user.${i}`, pattern(i % 50, i)] as const);
+  const root = directory({
+    one: file(0, [], { xattrs: new Map(shared) }),
+    two: file(0, [], { xattrs: new Map([...shared, ["trusted.own", pattern(65_535)]]) }),
+    last: file(0, [], { xattrs: new Map([[`user.${"n".repeat(250)}`, pattern(1)]]) }),
+  });
+  const blobs = new Blobs();
+  const target = mounted(t, root, blobs);
+  compare(Buffer.from(target), root, blobs, linksOf(root));
+});
+
 test("a file has 65,536 names and more", (t) => {
   const one = file(0, []);
   const names = Array.from({ length: 70_000 }, (_, i) => [`${i}`, one] as const);

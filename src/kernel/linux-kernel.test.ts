@@ -1,6 +1,16 @@
 // What only the real kernel can show. Needs root.
 import assert from "node:assert/strict";
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -67,6 +77,22 @@ test("an image of 2,000 devices is mounted, and each file comes from its own", (
   for (const i of [0, 1, 999, 1999])
     assert.equal(readFileSync(join(target, `file${i}`), "latin1"), Buffer.alloc(512, `blob ${i} `).toString("latin1"));
   assert.equal(readdirSync("/proc/self/fd").length, open, "no descriptor stays open");
+});
+
+test("who has a file open reads on when it is unmounted", (t) => {
+  const at = place(t);
+  const { image, device, name, content } = sampleImage();
+  writeFileSync(join(at, "image"), image);
+  writeFileSync(join(at, "device"), device);
+  const target = join(at, "target");
+  mkdirSync(target);
+  const kernel = linuxKernel();
+  kernel.mountErofs({ image: join(at, "image"), devices: [join(at, "device")], directIo: false, flags: {} }, target);
+  const fd = openSync(join(target, name), "r");
+  kernel.unmount(target);
+  assert.deepEqual(readdirSync(target), []);
+  assert.deepEqual(new Uint8Array(readFileSync(fd)), content);
+  closeSync(fd);
 });
 
 test("paths longer than an fsconfig string are mounted", (t) => {
