@@ -1,7 +1,7 @@
 import { Failure, type Log } from "#base";
 import type { Authorizer } from "./authorizer.ts";
 import { parseChallenges } from "./challenge.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { strangerTls, type Endpoint } from "./endpoint.ts";
 import { isNotTls, isUnreachable, networkFailure, plainUrl } from "./network-failure.ts";
 import { isPassing, pause, RETRY_AFTER_LIMIT, retryAfter, wait, type Patience } from "./patience.ts";
 import type { Line, Transport, WireRequest, WireResponse } from "./transport.ts";
@@ -206,7 +206,7 @@ export class EndpointClient {
   /** Where a redirect leads elsewhere, our certificates stay at home, and so does the leave not to look at its. */
   #line(isHome: boolean): Line {
     const { tls, dialTimeout, proxy } = this.endpoint;
-    return { tls: isHome ? tls : { ...tls, client: [], skipVerify: false }, dialTimeout, proxy };
+    return { tls: isHome ? tls : strangerTls(tls), dialTimeout, proxy };
   }
 
   /** The origin that credentials, headers and certificates are for. */

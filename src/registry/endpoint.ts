@@ -11,6 +11,11 @@ export interface TlsProfile {
 
 export const PLAIN_TRUST: TlsProfile = { ca: [], client: [], skipVerify: false };
 
+/** For hosts that a configured one sends us to: its authorities may vouch for them, and no more. */
+export function strangerTls(tls: TlsProfile): TlsProfile {
+  return { ...tls, client: [], skipVerify: false };
+}
+
 /** One place where a repository may be read from or written to. */
 export interface Endpoint {
   /** Root of the distribution API, without a slash at its end: `https://registry-1.docker.io/v2`. */

@@ -2,7 +2,7 @@ import { silent, type Log } from "#base";
 import type { Credentials, Destination, Reference, Source } from "#oci";
 import { Authorizer } from "./authorizer.ts";
 import type { CredentialStore } from "./credential-store.ts";
-import { isLoopback, type Endpoint } from "./endpoint.ts";
+import { isLoopback, strangerTls, type Endpoint } from "./endpoint.ts";
 import { EndpointClient } from "./endpoint-client.ts";
 import { endpointsFor, type HostsConfig } from "./hosts.ts";
 import { HttpDestination, type DestinationOptions } from "./http-destination.ts";
@@ -110,7 +110,10 @@ class HttpRegistry implements Registry {
       scopes,
       userAgent,
       send: async (request) => {
-        const { tls, dialTimeout, proxy } = endpoint;
+        // A token server elsewhere is verified, and sees no certificate of ours, whatever was said of the registry.
+        const isHome = request.url.hostname === new URL(endpoint.base).hostname;
+        const tls = isHome ? endpoint.tls : strangerTls(endpoint.tls);
+        const { dialTimeout, proxy } = endpoint;
         try {
           return await this.#transport.send(request, { tls, dialTimeout, proxy });
         } catch (error) {

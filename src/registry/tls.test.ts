@@ -64,6 +64,18 @@ test("a redirect to another host is verified there, whatever was said of the fir
   assert.equal(await fetchFrom(t, server, 'ca = "ca.pem"'), "over TLS");
 });
 
+test("a token server on another host is verified, before it sees a password", async (t) => {
+  await using server = await startFakeRegistry({ tls: leaf });
+  await using tokens = await startFakeRegistry({ tls: leaf });
+  server.intercepts.push((_, response) => {
+    const realm = tokens.url.replace("127.0.0.1", "localhost");
+    response.writeHead(401, { "www-authenticate": `Bearer realm="${realm}/token"` }).end();
+    return true;
+  });
+  await assert.rejects(fetchFrom(t, server, "skip_verify = true"), { reason: "CERTIFICATE_INVALID" });
+  assert.deepEqual(tokens.log, []);
+});
+
 test("a redirect from TLS to none is refused", async (t) => {
   await using server = await startFakeRegistry({ tls: leaf });
   server.intercepts.push((_, response) => {
