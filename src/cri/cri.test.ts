@@ -122,14 +122,19 @@ async function world(more: { mounts?: () => cri.Mount[] } = {}) {
     [`${I}/ImageFsInfo`]: answering(asked, cri.ImageFsInfoRequestSchema, cri.ImageFsInfoResponseSchema, () => ({
       imageFilesystems: [{ fsId: { mountpoint: "/" }, usedBytes: { value: 1n }, inodesUsed: { value: 1n } }],
     })),
-    [`${S}/CreateContainer`]: answering(
-      asked,
-      cri.CreateContainerRequestSchema,
-      cri.CreateContainerResponseSchema,
-      () => ({
-        containerId: "c",
+    [`${S}/CreateContainer`]: (call) =>
+      void call.on("data", (bytes: Buffer) => {
+        const request = fromBinary(cri.CreateContainerRequestSchema, bytes);
+        asked.push(request);
+        if (request.podSandboxId === "gone") {
+          call.emit("error", { code: 5, details: "no such sandbox" });
+          return;
+        }
+        const response = create(cri.CreateContainerResponseSchema, { containerId: "c" });
+        call.write(toBinary(cri.CreateContainerResponseSchema, response));
+        call.end();
       }),
-    ),
+    [`${S}/PodSandboxStatus`]: (call) => void call.emit("error", { code: 5, details: "no such sandbox" }),
     [`${S}/ContainerStatus`]: answering(
       asked,
       cri.ContainerStatusRequestSchema,
@@ -366,6 +371,14 @@ test("volumes stay while containerd still has the sandbox", async () => {
   await at.client.createContainer({ podSandboxId: "stuck", config });
   await assert.rejects(at.client.removePodSandbox({ podSandboxId: "stuck" }), { message: "still running" });
   assert.deepEqual([at.engine.published.length, at.engine.unpublished], [1, []]);
+});
+
+test("a container for a sandbox that is gone leaves no volume behind", async () => {
+  await using at = await world();
+  at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
+  const config = { metadata: { name: "test" }, mounts: [imageMount()] };
+  await assert.rejects(at.client.createContainer({ podSandboxId: "gone", config }), { message: "no such sandbox" });
+  assert.deepEqual([at.engine.published, at.engine.unpublished, readdirSync(at.volumes)], [[], ["gone"], []]);
 });
 
 test("without containerd, artifacts are answered for, and the rest says what is missing", async () => {

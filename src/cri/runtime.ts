@@ -1,7 +1,7 @@
 import { Failure } from "#base";
-import { cri, type ProxyHandlers } from "#wire";
+import { cri, type CriClient, type ProxyHandlers } from "#wire";
 import { volumeFailure } from "./errors.ts";
-import type { ImageFinder } from "./find-image.ts";
+import { isMissing, type ImageFinder } from "./find-image.ts";
 import type { SandboxVolumes } from "./sandbox-volumes.ts";
 
 /** On a Pod: the volumes, separated by commas, whose programs may be run. Under a stock kubelet: their paths in the container. */
@@ -13,17 +13,21 @@ export interface RuntimeHandlerOptions {
   readonly volumes: SandboxVolumes;
   readonly finder: ImageFinder;
   readonly allowExec: boolean;
+  readonly containerd: CriClient;
+  /** Aborts when the endpoint ends. */
+  readonly ending: AbortSignal;
 }
 
 export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<typeof cri.RuntimeService> {
-  const { volumes, finder, allowExec } = options;
+  const { volumes, finder, allowExec, containerd, ending } = options;
 
   const publish = async (request: cri.CreateContainerRequest, mount: cri.Mount, signal: AbortSignal): Promise<void> => {
     if (!mount.image) return;
     try {
       if (mount.hostPath !== "")
         throw new Failure("INVALID_ARGUMENT", "INVALID_MOUNT", `${mount.containerPath} has an image and a host path`);
-      const object = await finder.find(mount.image, { signal });
+      // Not ended by the caller's deadline, as no pull is: the kubelet asks again and finds more of it here.
+      const object = await finder.find(mount.image, { signal: ending });
       const exec =
         allowExec && mayExec(mount, request.sandboxConfig?.annotations[EXEC] ?? mount.image.annotations[EXEC]);
       mount.hostPath = await volumes.publish({ sandbox: request.podSandboxId, object, exec, mount }, { signal });
@@ -62,11 +66,25 @@ export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<t
     }
   };
 
+  /** A container may be asked for in a sandbox that was removed: nobody would remove its volumes after that. */
+  const removeIfGone = async (sandbox: string): Promise<void> => {
+    try {
+      await containerd.podSandboxStatus({ podSandboxId: sandbox }, { timeout: 10_000, signal: ending });
+    } catch (error) {
+      if (isMissing(error)) await volumes.remove(sandbox);
+    }
+  };
+
   return {
     async createContainer(request, call) {
-      // One after the other: two mounts of one image shall not race for its target.
-      for (const mount of request.config?.mounts ?? []) await publish(request, mount, call.signal);
-      return await call.forward(request);
+      const mounts = request.config?.mounts.filter(({ image }) => image !== undefined) ?? [];
+      for (const mount of mounts) await publish(request, mount, call.signal);
+      try {
+        return await call.forward(request);
+      } catch (error) {
+        if (mounts.length > 0) await removeIfGone(request.podSandboxId);
+        throw error;
+      }
     },
 
     async containerStatus(request, call) {

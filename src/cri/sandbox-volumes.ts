@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { errnoOf, isFailure, type CallOptions } from "#base";
 import type { Engine, StoredObject } from "#engine";
 import type { cri } from "#wire";
+import { OneAtATime } from "./one-at-a-time.ts";
 
 /** What a container asked for, kept beside its mount so that its status can say so for as long as the sandbox lives. */
 interface Asked {
@@ -36,6 +37,7 @@ export interface SandboxVolume {
 export class SandboxVolumes {
   readonly #engine: Engine;
   readonly #dir: string;
+  readonly #sandboxes = new OneAtATime();
 
   constructor(engine: Engine, dir: string) {
     this.#engine = engine;
@@ -43,7 +45,12 @@ export class SandboxVolumes {
   }
 
   /** Mounts it, or finds it mounted for a container of the same sandbox. Returns where. */
-  async publish({ sandbox, object, exec, mount }: SandboxVolume, call: CallOptions = {}): Promise<string> {
+  publish(volume: SandboxVolume, call: CallOptions = {}): Promise<string> {
+    return this.#sandboxes.run(volume.sandbox, () => this.#publish(volume, call));
+  }
+
+  async #publish({ sandbox, object, exec, mount }: SandboxVolume, call: CallOptions): Promise<string> {
+    call.signal?.throwIfAborted();
     const subPath = mount.imageSubPath;
     const asked: Asked = {
       image: mount.image?.image ?? "",
@@ -90,7 +97,11 @@ export class SandboxVolumes {
   }
 
   /** Unmounts all volumes of a sandbox. None is a success. */
-  async remove(sandbox: string): Promise<void> {
+  remove(sandbox: string): Promise<void> {
+    return this.#sandboxes.run(sandbox, () => this.#remove(sandbox));
+  }
+
+  async #remove(sandbox: string): Promise<void> {
     await this.#engine.unpublish(sandbox);
     const dir = join(this.#dir, sandbox);
     for (const name of namesIn(dir)) {

@@ -33,7 +33,6 @@ export async function startCri(options: CriOptions): Promise<AsyncDisposable> {
   const ending = new AbortController();
   const containerd = stack.use(createCriClient(upstream));
   const content = stack.use(createContentClient(upstream));
-  stack.defer(() => ending.abort());
   const volumes = new SandboxVolumes(engine, join(runDir, "volumes"));
   const finder = new ImageFinder(engine, containerd, new ContainerdContent(content));
   const { allowExec = true } = options;
@@ -45,7 +44,7 @@ export async function startCri(options: CriOptions): Promise<AsyncDisposable> {
       log,
       taken: [
         take(cri.ImageService, imageHandlers({ engine, log, ending: ending.signal })),
-        take(cri.RuntimeService, runtimeHandlers({ volumes, finder, allowExec })),
+        take(cri.RuntimeService, runtimeHandlers({ volumes, finder, allowExec, containerd, ending: ending.signal })),
       ],
     }),
   );

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -34,6 +34,8 @@ export interface Containerd extends AsyncDisposable {
 
 /** How long containerd may take until its CRI answers. Milliseconds. A slow disk needs seconds; a broken start ends by itself. */
 const PATIENCE = 60_000;
+/** A log that grew beyond it is put aside at the next start. Bytes. */
+const LOG_LIMIT = 16 * 1024 * 1024;
 /** Between two looks whether it lives. Milliseconds. */
 const WATCH = 1000;
 const SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,6 +75,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   else writeFileSync(configFile, config, { mode: 0o600 });
   const start = async (): Promise<Detached> => {
     await refuseUsedSocket(socket);
+    if (sizeOf(logFile) > LOG_LIMIT) renameSync(logFile, `${logFile}.1`);
     const logStart = sizeOf(logFile);
     const started = await startDetached({
       command: "containerd",
