@@ -10,10 +10,15 @@ import type { Kernel, MountEntry, MountFlags } from "#kernel";
 const NONE: MountFlags = {};
 const LOCKED: MountFlags = { readOnly: true, noExec: true, noSuid: true, noDev: true };
 
+interface GroundOptions {
+  /** Told of each test's directory before anything is made in it; gives what undoes its work. */
+  readonly prepare?: (place: string) => () => void;
+}
+
 /** What every Kernel does. The real one needs root, and does it to this machine. */
-export function kernelContract(name: string, make: () => Kernel): void {
+export function kernelContract(name: string, make: () => Kernel, options?: GroundOptions): void {
   const contract = (what: string, body: (ground: Ground) => void): void => {
-    test(`${name}: ${what}`, (t) => body(new Ground(t, make())));
+    test(`${name}: ${what}`, (t) => body(new Ground(t, make(), options)));
   };
 
   contract("an EROFS image is mounted with its flags", (ground) => {
@@ -152,11 +157,13 @@ class Ground {
   readonly kernel: Kernel;
   readonly #place: string;
 
-  constructor(t: TestContext, kernel: Kernel) {
+  constructor(t: TestContext, kernel: Kernel, options?: GroundOptions) {
     this.kernel = kernel;
     this.#place = realpathSync(mkdtempSync(join(tmpdir(), "orlop-kernel-")));
+    const undo = options?.prepare?.(this.#place);
     t.after(() => {
       for (const { target } of this.mounts().toReversed()) kernel.unmount(target);
+      undo?.();
       rmSync(this.#place, { recursive: true });
     });
   }

@@ -7,7 +7,8 @@ export interface Kernel {
   mountErofs(mount: ErofsMount, target: string): void;
   /**
    * Binds the directory or file `source` (its own mount only, not what is mounted below it) at `target`, which exists and is of the
-   * same kind. A flag that is true is set, one that is false is cleared, one left out is as at the source.
+   * same kind. A flag that is true is set, one that is false is cleared, one left out is as at the source. What is mounted below the
+   * one later does not appear below the other, even where mounts are shared (as systemd has them).
    */
   bind(source: string, target: string, flags: MountFlags): void;
   mountTmpfs(target: string, options: { readonly sizeBytes?: number; readonly mode?: number }, flags: MountFlags): void;

@@ -15,6 +15,7 @@ const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 const MS_REMOUNT = 32;
 const MS_BIND = 4096;
+const MS_PRIVATE = 1 << 18;
 
 /** Longest string that fsconfig(2) takes, in bytes. */
 const FSCONFIG_LIMIT = 255;
@@ -91,6 +92,7 @@ function bindAtOnce(source: string, target: string, flags: MountFlags): boolean 
     const attr = Buffer.alloc(32);
     attr.writeBigUInt64LE(BigInt(attributesOf(flags)), 0);
     attr.writeBigUInt64LE(BigInt(attributesOf(flags, false)), 8);
+    attr.writeBigUInt64LE(BigInt(MS_PRIVATE), 16);
     mountSetattr(tree, cString(""), AT_EMPTY_PATH, attr, attr.length);
     moveMount(tree, cString(""), AT_FDCWD, cString(target), MOVE_MOUNT_F_EMPTY_PATH);
     return true;
@@ -109,6 +111,7 @@ function bindClassic(source: string, target: string, flags: MountFlags): void {
     throw failed("MOUNT_FAILED", what, error);
   }
   try {
+    mount(null, cString(target), null, MS_PRIVATE, null);
     // A remount replaces all flags, so what the source has and nobody asked to change must be said again.
     const kept: MountFlags = {
       readOnly: before.has("ro"),
