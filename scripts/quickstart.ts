@@ -10,6 +10,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -161,29 +162,21 @@ function leftovers(): string[] {
     .stdout.split("\n")
     .filter((line) => (line.includes(runDir) || line.includes(work)) && !line.includes("quickstart"))
     .map((line) => `process ${line.trim()}`);
-  const links = readFileSync("/proc/net/dev", "utf8")
-    .split("\n")
-    .map((line) => line.trim().split(":")[0] ?? "")
-    .filter((name) => !linksBefore.has(name))
-    .map((name) => `network interface ${name}`);
-  const namespaces = netnsList()
-    .filter((name) => !netnsBefore.has(name))
+  const bridge = `orlop-${createHash("sha256").update(runDir).digest("hex").slice(0, 8)}`;
+  const links = existsSync(`/sys/class/net/${bridge}`) ? [`network interface ${bridge}`] : [];
+  // One that came meanwhile and has no process in it was a Pod's.
+  const namespaces = networkNamespaces()
+    .filter((name) => !namespacesBefore.has(name))
+    .filter((name) => spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" }).stdout.trim() === "")
     .map((name) => `network namespace ${name}`);
   return [...mounts, ...processes, ...links, ...namespaces];
 }
 
-function netnsList(): string[] {
-  return existsSync("/run/netns")
-    ? spawnSync("ls", ["/run/netns"], { encoding: "utf8" }).stdout.trim().split("\n")
-    : [];
+function networkNamespaces(): string[] {
+  return existsSync("/run/netns") ? readdirSync("/run/netns") : [];
 }
 
-const linksBefore = new Set(
-  readFileSync("/proc/net/dev", "utf8")
-    .split("\n")
-    .map((line) => line.trim().split(":")[0] ?? ""),
-);
-const netnsBefore = new Set(netnsList());
+const namespacesBefore = new Set(networkNamespaces());
 
 let registry: ChildProcess | undefined;
 let up: ChildProcess | undefined;
