@@ -1,8 +1,9 @@
-import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { Agent, ProxyAgent, type Dispatcher } from "undici";
 import { BulkPool } from "./bulk-pool.ts";
 import type { TlsProfile } from "./endpoint.ts";
 import { proxyOf, type Proxies } from "./proxies.ts";
+import { systemAuthorities } from "./system-authorities.ts";
 
 /** How long to wait for what, in milliseconds. */
 export interface Timeouts {
@@ -156,12 +157,12 @@ export class Transport implements AsyncDisposable {
 
   /** Made once: reading some hundred certificates takes longer than a request. */
   #context(tls: TlsProfile): SecureContext {
-    const key = JSON.stringify([tls.ca, tls.client]);
+    const key = JSON.stringify(tls);
     const known = this.#contexts.get(key);
     if (known !== undefined) return known;
-    const ca = new Set([...getCACertificates("default"), ...getCACertificates("system"), ...tls.ca]);
     const made = createSecureContext({
-      ca: [...ca],
+      // Who is not verified needs no authorities.
+      ca: tls.skipVerify ? [] : [...systemAuthorities(), ...tls.ca],
       ...(tls.client.length === 0 ? {} : { cert: tls.client.map((c) => c.cert), key: tls.client.map((c) => c.key) }),
     });
     this.#contexts.set(key, made);
