@@ -124,24 +124,38 @@ function ipv4Routes(): readonly { readonly network: number; readonly mask: numbe
     .filter(({ mask }) => mask !== 0);
 }
 
+/** Shared by all users of the portmap plugin on this machine, which makes them when it needs them. */
+const PORT_CHAINS = ["CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-DNAT"];
+
 /** The rules that the plugins made carry the network's name in their comment; the chains they lead to are per sandbox. */
 async function removeRules(name: string): Promise<void> {
-  const { stdout } = await run("iptables-save", ["-t", "nat"]).catch(() => ({ stdout: "" }));
-  const lines = stdout.split("\n");
-  const ours = lines.filter((line) => line.startsWith("-A ") && line.includes(`name: \\"${name}\\"`));
+  const ours = (await natRules()).filter((line) => line.includes(`name: \\"${name}\\"`));
   const chains = new Set(
-    ours.map((line) => / -j (CNI-[0-9A-Za-z-]+)/.exec(line)?.[1]).filter((chain) => chain !== undefined),
+    ours.map(targetOf).filter((chain) => chain.startsWith("CNI-") && !PORT_CHAINS.includes(chain)),
   );
-  for (const shared of ["CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-DNAT"]) chains.delete(shared);
-  for (const line of ours) {
-    const args = words(line);
-    const chain = args[1] ?? "";
-    if (!chains.has(chain)) await iptables("-D", ...args.slice(1));
-  }
-  for (const chain of chains) {
-    await iptables("-F", chain);
-    await iptables("-X", chain);
-  }
+  for (const line of ours) if (!chains.has(chainOf(line))) await iptables("-D", ...words(line).slice(1));
+  for (const chain of chains) await removeChain(chain);
+
+  const rules = await natRules();
+  const isUsed = rules.some((line) => chainOf(line) === "CNI-HOSTPORT-DNAT");
+  if (isUsed) return;
+  const jumps = rules.filter((line) => PORT_CHAINS.includes(targetOf(line)));
+  for (const line of jumps) await iptables("-D", ...words(line).slice(1));
+  const left = new Set([...jumps.map(targetOf), ...rules.map(chainOf)]);
+  for (const chain of PORT_CHAINS) if (left.has(chain)) await removeChain(chain);
+}
+
+async function natRules(): Promise<readonly string[]> {
+  const { stdout } = await run("iptables-save", ["-t", "nat"]).catch(() => ({ stdout: "" }));
+  return stdout.split("\n").filter((line) => line.startsWith("-A "));
+}
+
+const chainOf = (rule: string): string => rule.split(" ")[1] ?? "";
+const targetOf = (rule: string): string => / -j (\S+)/.exec(rule)?.[1] ?? "";
+
+async function removeChain(chain: string): Promise<void> {
+  await iptables("-F", chain);
+  await iptables("-X", chain);
 }
 
 async function iptables(...args: readonly string[]): Promise<void> {

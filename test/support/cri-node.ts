@@ -1,5 +1,5 @@
 // A containerd with Orlop's CRI in front of it, in this process, over the world's registry.
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { silent } from "#base";
 import { startCri } from "#cri";
@@ -20,7 +20,8 @@ export interface CriNode extends AsyncDisposable {
   /** Ends Orlop's endpoint and its engine, runs `meanwhile`, and starts them again. Containerd goes on. */
   restart(meanwhile?: () => Promise<void>): Promise<void>;
   /** A sandbox with these annotations; its id. */
-  sandbox(name: string, annotations?: Record<string, string>): Promise<string>;
+  sandbox(name: string, annotations?: Record<string, string>, more?: Ports): Promise<string>;
+  configOf(sandbox: string): SandboxInit;
   /** A running container of the workload image with these mounts; its id. */
   run(
     sandbox: string,
@@ -31,6 +32,11 @@ export interface CriNode extends AsyncDisposable {
   /** Runs a shell command in a container: exit code and everything it printed. */
   sh(container: string, command: string): Promise<{ readonly code: number; readonly out: string }>;
 }
+
+interface Ports {
+  readonly portMappings?: NonNullable<SandboxInit["portMappings"]>;
+}
+type SandboxInit = NonNullable<Parameters<CriClient["runPodSandbox"]>[0]["config"]>;
 
 /** An image volume as a kubelet asks for it. */
 export interface ImageMount {
@@ -57,6 +63,8 @@ export async function startCriNode(world: World, node = "c"): Promise<CriNode> {
     sandboxImage: PAUSE,
     log: silent,
   });
+  const cgroup = `/orlop-test-${process.pid}-${node}`;
+  stack.defer(() => removeCgroup(cgroup));
   stack.defer(async () => {
     using client = createCriClient(containerd.socket);
     await removeAll(client).catch(() => {});
@@ -78,7 +86,7 @@ export async function startCriNode(world: World, node = "c"): Promise<CriNode> {
   stack.defer(() => removeAll(client).catch(() => {}));
   await client.pullImage({ image: { image: WORKLOAD } });
 
-  const sandboxes = new Map<string, { metadata: object; annotations: Record<string, string> }>();
+  const sandboxes = new Map<string, SandboxInit>();
   const owned = stack.move();
   return {
     get engine() {
@@ -99,12 +107,14 @@ export async function startCriNode(world: World, node = "c"): Promise<CriNode> {
           .catch(() => undefined),
       );
     },
-    async sandbox(name, annotations = {}) {
-      const config = {
+    configOf: (sandbox) => sandboxes.get(sandbox) ?? {},
+    async sandbox(name, annotations = {}, more = {}) {
+      const config: SandboxInit = {
         metadata: { name, uid: name, namespace: "default", attempt: 0 },
         annotations,
         logDirectory: join(world.dir, "logs"),
-        linux: { cgroupParent: `/orlop-test-${process.pid}` },
+        linux: { cgroupParent: cgroup },
+        ...more,
       };
       const { podSandboxId } = await client.runPodSandbox({ config });
       sandboxes.set(podSandboxId, config);
@@ -143,5 +153,16 @@ export async function removeAll(client: CriClient): Promise<void> {
   for (const { id, state } of items) {
     if (state === cri.PodSandboxState.SANDBOX_READY) await client.stopPodSandbox({ podSandboxId: id });
     await client.removePodSandbox({ podSandboxId: id });
+  }
+}
+
+/** In every hierarchy; only what is empty goes. */
+function removeCgroup(name: string): void {
+  for (const hierarchy of ["", ...readdirSync("/sys/fs/cgroup")]) {
+    const dir = join("/sys/fs/cgroup", hierarchy, name);
+    if (!existsSync(dir)) continue;
+    const below = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
+    for (const entry of below.toReversed()) rmdirSync(join(entry.parentPath, entry.name));
+    rmdirSync(dir);
   }
 }

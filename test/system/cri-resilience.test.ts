@@ -4,8 +4,19 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { cri } from "#wire";
 import { removeAll, startCriNode, type CriNode, type ImageMount } from "../support/cri-node.ts";
-import { ARTIFACT, createWorld, leftovers, pushObjects, ran, until, WORKLOAD, type World } from "../support/orlop.ts";
+import {
+  ARTIFACT,
+  createWorld,
+  freePort,
+  leftovers,
+  pushObjects,
+  ran,
+  until,
+  WORKLOAD,
+  type World,
+} from "../support/orlop.ts";
 
 const BIG = "quay.io/crio/big:v1";
 let world: World;
@@ -126,7 +137,7 @@ test("an image that was imported and has no digest in its name is mounted too", 
   const image = { image: found.id, userSpecifiedImage: imported, annotations: {} };
   const { containerId } = await node.client.createContainer({
     podSandboxId: sandbox,
-    sandboxConfig: { metadata: { name: "imported", uid: "imported", namespace: "default" } },
+    sandboxConfig: node.configOf(sandbox),
     config: {
       metadata: { name: "test" },
       image: { image: imported },
@@ -139,20 +150,19 @@ test("an image that was imported and has no digest in its name is mounted too", 
 });
 
 test("containerd ends only when nothing runs in it, and takes its network with it", async () => {
-  const sandbox = await node.sandbox("last");
-  const { podIp, bridge } = await networkOf(sandbox);
-  assert.match(podIp, /^10\./);
+  const portMappings = [{ protocol: cri.Protocol.TCP, containerPort: 80, hostPort: await freePort() }];
+  const sandbox = await node.sandbox("last", {}, { portMappings });
+  const { status } = await node.client.podSandboxStatus({ podSandboxId: sandbox });
+  assert.match(status?.network?.ip ?? "", /^10\./);
+  const conflist = readFileSync(join(node.runDir, "cni/10-orlop.conflist"), "utf8");
+  const { name } = JSON.parse(conflist) as { name: string };
+  const rules = (): string => ran(["iptables-save", "-t", "nat"]).out;
+  assert.ok(existsSync(`/sys/class/net/${name}`));
+  assert.ok(rules().includes(`dnat name: \\"${name}\\"`));
   assert.equal(await node.containerd.stop(), false);
   await removeAll(node.client);
   assert.equal(await node.containerd.stop(), true);
-  assert.equal(existsSync(`/sys/class/net/${bridge}`), false);
-  assert.equal(ran(["iptables-save", "-t", "nat"]).out.includes(bridge), false);
+  assert.equal(existsSync(`/sys/class/net/${name}`), false);
+  assert.equal(rules().includes(name), false);
+  assert.equal(/^:CNI-HOSTPORT/m.test(rules()) && !/^-A CNI-HOSTPORT-DNAT/m.test(rules()), false);
 });
-
-async function networkOf(sandbox: string): Promise<{ podIp: string; bridge: string }> {
-  const { status } = await node.client.podSandboxStatus({ podSandboxId: sandbox });
-  const conflist = readFileSync(join(node.runDir, "cni/10-orlop.conflist"), "utf8");
-  const bridge = (JSON.parse(conflist) as { name: string }).name;
-  assert.ok(existsSync(`/sys/class/net/${bridge}`));
-  return { podIp: status?.network?.ip ?? "", bridge };
-}
