@@ -65,7 +65,7 @@ test("images: layers with their diffIDs, whatever their titles", () => {
     { kind: "layer", blob: layers[1], diffId: "sha256:2" },
   ]);
   assert.ok(isImage(of));
-  assert.deepEqual(plan(of, json({})).parts, ["layer", "layer"]);
+  assert.deepEqual(plan(of, json({})).parts, ["sniff foo--1.0.bottle.tar.gz", "layer"]);
   const docker = manifest(MEDIA.dockerConfig, [blob("application/vnd.docker.image.rootfs.diff.tar.gzip")]);
   assert.ok(isImage(docker));
   assert.equal(plan(docker, json({})).name, "image");
@@ -347,7 +347,8 @@ test("Homebrew: a bottle is an image with a name of its own", () => {
     ...manifest(MEDIA.imageConfig, [titled("foo--1.0.bottle.tar.gz", `${TAR}+gzip`)]),
     annotations: { "com.github.package.type": "homebrew_bottle" },
   };
-  assert.deepEqual(plan(of, json({})), { name: "homebrew", parts: ["layer"] });
+  const config = json({ rootfs: { diff_ids: ["sha256:1"] } });
+  assert.deepEqual(plan(of, config), { name: "homebrew", parts: ["layer"] });
 });
 
 test("unsafe names are refused, and the blob is named", () => {

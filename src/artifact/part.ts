@@ -14,8 +14,17 @@ export type Part =
       readonly attributes?: FileAttributes;
       readonly inflate?: true;
     }
-  /** The media type proves nothing: an archive if the first bytes (inflated) are a tar's, else the file `path`. */
-  | { readonly kind: "sniff"; readonly blob: Descriptor; readonly path: string; readonly strip?: string };
+  /**
+   * The media type proves nothing: if the first bytes (inflated) are a tar's, an archive, or with `whiteouts` an image layer; else the
+   * file `path`.
+   */
+  | {
+      readonly kind: "sniff";
+      readonly blob: Descriptor;
+      readonly path: string;
+      readonly strip?: string;
+      readonly whiteouts?: true;
+    };
 
 export interface FileAttributes {
   readonly mode?: number;

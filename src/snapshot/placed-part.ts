@@ -40,5 +40,6 @@ function place(part: Part, { stored, size, isTar }: StoredPart): PlacedPart {
       break;
   }
   if (!isTar) return { kind: "file", ...blob, path: part.path };
+  if (part.whiteouts === true) return { kind: "layer", ...blob };
   return { kind: "archive", ...blob, ...(part.strip === undefined ? {} : { strip: part.strip }) };
 }

@@ -29,6 +29,8 @@ function dump({ manifest, blobs }: PackagedObject): string {
   const add = (part: Part, bytes: Buffer): void => {
     const plain = inflated(bytes);
     if (part.kind === "layer") applyLayer(tree, readTar(over(plain)), digestOf(plain));
+    else if (part.kind === "sniff" && part.whiteouts === true && looksLikeTar(plain))
+      applyLayer(tree, readTar(over(plain)), digestOf(plain));
     else if (part.kind === "archive") applyArchive(tree, readTar(over(plain)), digestOf(plain), part);
     else if (part.kind === "sniff" && looksLikeTar(plain)) applyArchive(tree, readTar(over(plain)), digestOf(plain), part);
     else {

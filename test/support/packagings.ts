@@ -127,6 +127,11 @@ export const PACKAGINGS: Readonly<Record<string, PackagedObject>> = {
     { mediaType: MEDIA.dockerManifest },
     MEDIA.dockerConfig,
   ),
+  "image-by-oras": object(MEDIA.imageConfig, empty, [
+    { type: `${MEDIA.layer}+gzip`, bytes: gzip(lower), annotations: title("lower.tar.gz") },
+    { type: `${MEDIA.layer}+gzip`, bytes: gzip(upper), annotations: title("upper.tar.gz") },
+    { type: MEDIA.layer, bytes: text("a file\n"), annotations: title("notes.txt") },
+  ]),
   homebrew: imageOf(
     [{ type: `${MEDIA.layer}+gzip`, bytes: gzip(bottle), annotations: title("foo--1.0.bottle.tar.gz") }],
     [bottle],

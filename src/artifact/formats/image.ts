@@ -1,5 +1,6 @@
 import { Failure } from "#base";
 import { MEDIA, type Manifest } from "#oci";
+import { namedPath } from "../file-path.ts";
 import { isImageLayerType, refuseUnreadable } from "../layer-type.ts";
 import type { ArtifactFormat } from "../part.ts";
 import { parseConfig } from "../parse-config.ts";
@@ -19,7 +20,10 @@ export function isImage(manifest: Manifest): boolean {
   );
 }
 
-/** OCI and Docker images: image-spec, config.md and layer.md. Titles of layers mean nothing (Homebrew writes them). */
+/**
+ * OCI and Docker images: image-spec, config.md and layer.md. Titles of layers mean nothing (Homebrew writes them), except where the config
+ * names no diffIDs: then a layer that is no tar is a file, as `oras push --config` makes them.
+ */
 export const image: ArtifactFormat = {
   name: "image",
   claims: isImage,
@@ -28,7 +32,10 @@ export const image: ArtifactFormat = {
     return manifest.layers.map((blob, i) => {
       refuseUnreadable(blob);
       const diffId = diffIds?.[i];
-      return { kind: "layer", blob, ...(diffId === undefined ? {} : { diffId }) };
+      if (diffId !== undefined) return { kind: "layer", blob, diffId };
+      // Nobody vouches that this is a tar, and ORAS calls every file one.
+      const path = namedPath(blob);
+      return path === undefined ? { kind: "layer", blob } : { kind: "sniff", blob, path, whiteouts: true };
     });
   },
 };
