@@ -172,6 +172,11 @@ test("what is no tree is refused, with the path", () => {
   for (const name of ["", ".", "..", "a/b", "a\0b", "n".repeat(256)])
     refused(directory({ d: directory({ [name]: twice }) }), blobs, "INVALID_TREE", /directory \/d:/);
   refused(directory({ a: twice, b: twice }), blobs, "INVALID_TREE", /twice/);
+  refuse(file(0, [], { uid: 2 ** 32 }), /^\/d\/x: .*owner/);
+  refuse(file(0, [], { gid: -1 }), /^\/d\/x: .*owner/);
+  refuse(file(0, [], { mode: 0o10000 }), /^\/d\/x: .*mode/);
+  refuse(file(0, [], { mtime: { seconds: 1.5, nanoseconds: 0 } }), /^\/d\/x: .*time/);
+  refuse(file(-1, []), /^\/d\/x: .*size/);
   const unknown = file(512, [{ at: 0, blob: digestOf("?"), offset: 0, length: 512 }]);
   refused(directory({ unknown }), blobs, "INVALID_TREE", /^\/unknown: .*unknown number/);
   const tail = blobs.add(pattern(700));

@@ -25,6 +25,32 @@ export function isCompact(node: Node, size: number, links: number, epoch: number
   return isSmall && mtime.seconds === epoch && mtime.nanoseconds === 0;
 }
 
+/** (uid_t)-1 is nobody. */
+const LAST_ID = 0xfffffffe;
+
+/** What does not fit its field would be cut to something else: an owner of 2^32 to root. @throws Failure INVALID_TREE */
+export function checkAttributes(node: Node, path: () => string): void {
+  const { mode, uid, gid, mtime } = node;
+  const fits =
+    isWithin(mode, 0o7777) &&
+    isWithin(uid, LAST_ID) &&
+    isWithin(gid, LAST_ID) &&
+    Number.isSafeInteger(mtime.seconds) &&
+    isWithin(mtime.nanoseconds, 999_999_999) &&
+    (node.kind !== "file" || isWithin(node.size, Number.MAX_SAFE_INTEGER));
+  if (fits) return;
+  throw new Failure(
+    "INVALID_ARGUMENT",
+    "INVALID_TREE",
+    `${path()}: its mode, owner, time or size is none that Linux knows: ` +
+      `${mode.toString(8)} ${uid}:${gid} ${mtime.seconds}s ${mtime.nanoseconds}ns${node.kind === "file" ? ` ${node.size}` : ""}`,
+  );
+}
+
+function isWithin(value: number, last: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= last;
+}
+
 /** Whether the node's data lies in blocks of the image. */
 export function hasBlocks(node: Node | undefined): boolean {
   return node?.kind === "directory" || node?.kind === "symlink";

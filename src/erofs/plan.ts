@@ -3,7 +3,7 @@ import type { Digest } from "#oci";
 import type { FileTree, Node } from "#tree";
 import { isOneChunk, planData, type BlobFacts, type DataPlan } from "./file-data.ts";
 import { BLOCK, CHUNK, COMPACT, DEVICE, EXTENDED, SLOT, SUPER, alignUp } from "./format.ts";
-import { epochOf, hasBlocks, isCompact, sizeOf } from "./measure.ts";
+import { checkAttributes, epochOf, hasBlocks, isCompact, sizeOf } from "./measure.ts";
 import { NeededDevices, type PlannedDevice } from "./needed-devices.ts";
 import { Walk } from "./walk.ts";
 import { planXattrs, type XattrPlan } from "./xattrs.ts";
@@ -56,6 +56,7 @@ export function planImage(tree: FileTree, blobs: BlobFacts): Plan {
   const devices = new NeededDevices(blobs);
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i] as Node;
+    checkAttributes(node, () => walk.path(i));
     const size = sizeOf(walk, node, i);
     inodes.sizes[i] = size;
     inodes.compact[i] = isCompact(node, size, walk.links.at(i), epoch) ? 1 : 0;
