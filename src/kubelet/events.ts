@@ -2,14 +2,15 @@ import { isFailure, type Log, messageOf } from "#base";
 import type { Event, KubeObject, ObjectReference, Pod } from "#k8s";
 import { type KubeClient, kubePath } from "#wire";
 import { namespaceOf } from "./pod.ts";
+import { seconds } from "./time.ts";
 
 export type EventType = "Normal" | "Warning";
 
 /** Writes Events as client-go's recorder does: repeats raise a count, floods are combined, and nobody waits for the write. */
 export interface EventRecorder extends AsyncDisposable {
   event(about: ObjectReference, type: EventType, reason: string, message: string): void;
-  /** One Event that is rewritten as its message changes: the same `key` finds it again. */
-  progress(about: ObjectReference, key: string, reason: string, message: string): void;
+  /** Rewrites an Event that was told before with `message` to say `now`, without counting it again. */
+  amend(about: ObjectReference, type: EventType, reason: string, message: string, now: string): void;
   /** Resolves when what was recorded so far is written. */
   flush(): Promise<void>;
 }
@@ -60,7 +61,7 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
 
   const write = async (key: string, about: ObjectReference, type: EventType, reason: string, message: string) => {
     const namespace = about.namespace ?? "default";
-    const time = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");
+    const time = seconds(now());
     const old = written.get(key);
     if (old) {
       try {
@@ -92,6 +93,13 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
     remember(written, key, { name: event.metadata.name ?? "", count: 1 });
   };
 
+  const rewrite = async (key: string, about: ObjectReference, message: string): Promise<void> => {
+    const old = written.get(key);
+    if (!old) return;
+    const path = kubePath("v1", "events", { namespace: about.namespace ?? "default", name: old.name });
+    await client.patch(path, { message, lastTimestamp: seconds(now()) }, "strategic");
+  };
+
   const enqueue = (key: string, about: ObjectReference, type: EventType, reason: string, message: string): void => {
     queue = queue
       .then(() => write(key, about, type, reason, message))
@@ -103,18 +111,25 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   return {
     event(about, type, reason, message) {
       if (spammed(about)) return;
-      const group = [about.kind, about.namespace, about.name, about.uid, about.fieldPath, type, reason].join("\0");
+      const group = groupOf(about, type, reason);
       if (combined(group, message)) enqueue(group, about, type, reason, `(combined from similar events): ${message}`);
       else enqueue(`${group}\0${message}`, about, type, reason, message);
     },
-    progress(about, key, reason, message) {
-      enqueue(`progress\0${about.uid}\0${key}`, about, "Normal", reason, message);
+    amend(about, type, reason, message, text) {
+      queue = queue
+        .then(() => rewrite(`${groupOf(about, type, reason)}\0${message}`, about, text))
+        .catch(() => undefined);
     },
     flush: () => queue,
     async [Symbol.asyncDispose]() {
       await queue;
     },
   };
+}
+
+/** What Events that differ in their message only have in common. */
+function groupOf(about: ObjectReference, type: EventType, reason: string): string {
+  return [about.kind, about.namespace, about.name, about.uid, about.fieldPath, type, reason].join("\0");
 }
 
 /** How Events name a Pod, or with `fieldPath` (`spec.containers{name}`) one of its containers. */

@@ -8,6 +8,7 @@ import { goDuration } from "./go-duration.ts";
 import { runtimeMessage } from "./grpc-text.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PullLimits } from "./pull-limits.ts";
+import { askProgress, describeProgress, type PullProgress } from "./pull-progress.ts";
 import type { ImageUser } from "./security.ts";
 
 /** What a volume pull carries, so that a runtime which knows volumes keeps the object for them only. */
@@ -61,6 +62,8 @@ export interface ImagePullerOptions {
   readonly now: () => number;
   /** Between two tries of what no back-off delays, in milliseconds. */
   readonly retryMs: number;
+  /** Between two looks at how far a pull is, in milliseconds. */
+  readonly progressMs: number;
 }
 
 /** The key that back-offs have: one Pod and one reference as written. */
@@ -103,6 +106,32 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
 
   const warn = (request: ImageRequest, reason: string, message: string): void => {
     recorder.event(request.about, "Warning", reason, message);
+  };
+
+  /** Until disposed, rewrites the Event of a pull every few seconds to say how far it is. */
+  const tellProgress = (request: ImageRequest, image: string, message: string): Disposable => {
+    let before: PullProgress | undefined;
+    let at = now();
+    let over = false;
+    const look = async (): Promise<void> => {
+      const progress = await askProgress(runtime, specOf(request, image));
+      if (!progress || over) return;
+      const text = `${message}: ${describeProgress(progress, before, now() - at)}`;
+      recorder.amend(request.about, "Normal", "Pulling", message, text);
+      metrics.pullReceived.set({ image: request.reference }, progress.received);
+      metrics.pullTotal.set({ image: request.reference }, progress.total);
+      before = progress;
+      at = now();
+    };
+    const timer = setInterval(() => void look(), options.progressMs);
+    return {
+      [Symbol.dispose]() {
+        over = true;
+        clearInterval(timer);
+        metrics.pullReceived.remove({ image: request.reference });
+        metrics.pullTotal.remove({ image: request.reference });
+      },
+    };
   };
 
   return {
@@ -152,7 +181,9 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
       const asked = now();
       const release = await limits.acquire(signal);
       try {
-        recorder.event(request.about, "Normal", "Pulling", `Pulling image ${quoted}`);
+        const pulling = `Pulling image ${quoted}`;
+        recorder.event(request.about, "Normal", "Pulling", pulling);
+        using _telling = tellProgress(request, image, pulling);
         const started = now();
         metrics.pulling.inc();
         const id = await pull(request, image, signal).finally(() => metrics.pulling.dec());

@@ -40,6 +40,8 @@ export interface KubeletConfig {
   readonly cgroupRoot?: string;
   readonly imageBackOff?: { readonly initial: number; readonly max: number };
   readonly crashLoopBackOff?: { readonly initial: number; readonly max: number };
+  /** Between two times that the Event of a pull says how far it is. */
+  readonly pullProgressPeriod?: number;
   /** Between two tries of what failed and has no back-off. */
   readonly retryPeriod?: number;
 }
@@ -104,7 +106,16 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     runtime,
     runtimeName: version.name,
     recorder,
-    puller: createImagePuller({ runtime, recorder, backoff: imageBackoff, limits, metrics, now, retryMs }),
+    puller: createImagePuller({
+      runtime,
+      recorder,
+      backoff: imageBackoff,
+      limits,
+      metrics,
+      now,
+      retryMs,
+      progressMs: config.pullProgressPeriod ?? 5000,
+    }),
     imageBackoff,
     crashBackoff: new Backoff(config.crashLoopBackOff?.initial ?? 10_000, config.crashLoopBackOff?.max ?? 300_000),
     volumes: createVolumes({ podsDir, kernel: options.kernel }),

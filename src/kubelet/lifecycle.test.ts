@@ -298,3 +298,37 @@ test("the pull secrets of a Pod are tried from the most specific on, and a missi
     "Unable to retrieve some image pull secrets (absent); attempting to pull the image may not succeed.",
   );
 });
+
+test("a node that stops in order ends its Pods, and goes on with them when it comes back", async () => {
+  await using node = await startNode();
+  node.apply("web", { containers: [{ name: "a", image }] });
+  node.apply("once", { restartPolicy: "Never", containers: [{ name: "b", image }] });
+  await node.when("web", (pod) => isRunning(pod, "a"));
+  await node.when("once", (pod) => isRunning(pod, "b"));
+  await node.kubelet.stopPods();
+  assert.equal(node.runtime.containers.size + node.runtime.sandboxes.size, 0);
+  assert.equal(node.pod("once").status?.phase, "Failed");
+  await node.restart();
+  await node.when("web", (pod) => isRunning(pod, "a") && statusOf(pod, "a")?.restartCount === 1);
+  assert.deepEqual(starts(node).sort(), ["a", "a", "b"]);
+});
+
+test("a second, shorter deletion is not kept waiting by the first", async () => {
+  await using node = await startNode();
+  node.apply("slow", { containers: [{ name: "a", image }] });
+  await node.when("slow", (pod) => isRunning(pod, "a"));
+  const stop = node.runtime.stopContainer;
+  const patient = Promise.withResolvers<void>();
+  Object.assign(node.runtime, {
+    stopContainer: async (...args: Parameters<typeof stop>) => {
+      // The process ignores SIGTERM; only a shorter timeout kills it.
+      if (args[0].timeout === 600n) return await patient.promise.then(() => stop(...args));
+      patient.resolve();
+      return await stop(...args);
+    },
+  });
+  node.api.drop("pods", "default", "slow", 600);
+  await node.event("slow", "Killing");
+  node.api.drop("pods", "default", "slow", 1);
+  await node.gone("slow");
+});

@@ -12,6 +12,8 @@ export interface Metrics {
   readonly pods: Gauge;
   readonly containers: Gauge<"container_state">;
   readonly pulling: Gauge;
+  readonly pullReceived: Gauge<"image">;
+  readonly pullTotal: Gauge<"image">;
 }
 
 export function createMetrics(): Metrics {
@@ -58,6 +60,18 @@ export function createMetrics(): Metrics {
       name: "kubelet_running_containers",
       help: "Containers by their state.",
       labelNames: ["container_state"],
+      registers,
+    }),
+    pullReceived: new Gauge({
+      name: "orlop_kubelet_pull_received_bytes",
+      help: "Bytes that a pull under way has received.",
+      labelNames: ["image"],
+      registers,
+    }),
+    pullTotal: new Gauge({
+      name: "orlop_kubelet_pull_total_bytes",
+      help: "Bytes that a pull under way will receive; 0 where it is not known.",
+      labelNames: ["image"],
       registers,
     }),
     pulling: new Gauge({ name: "orlop_kubelet_pulls_running", help: "Pulls under way.", registers }),

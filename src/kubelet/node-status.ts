@@ -6,7 +6,7 @@ import type { Runtime } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";
 import { referenceToNode } from "./events.ts";
 import type { Machine } from "./machine.ts";
-import { seconds } from "./status.ts";
+import { seconds } from "./time.ts";
 
 export const KUBELET_VERSION = "v1.36.0";
 

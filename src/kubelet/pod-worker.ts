@@ -21,6 +21,7 @@ import {
   nameOf,
   namespaceOf,
   specOf,
+  statusOf,
   uidOf,
 } from "./pod.ts";
 import { readPodRecord, writePodRecord } from "./pod-record.ts";
@@ -29,7 +30,8 @@ import { Prober } from "./prober.ts";
 import { pullCredentials } from "./pull-secrets.ts";
 import { podLogsDirectory, sandboxConfig } from "./sandbox-config.ts";
 import { StartFailure, startContainer } from "./start-container.ts";
-import { podStatus, seconds } from "./status.ts";
+import { podStatus } from "./status.ts";
+import { seconds } from "./time.ts";
 import { statusPatch, withOwnStatus } from "./status-patch.ts";
 import { stopContainer } from "./stop-container.ts";
 import { terminationMessage } from "./termination-message.ts";
@@ -126,13 +128,26 @@ export class PodWorker {
     await this.#running;
   }
 
-  /** Ends the worker, and what runs of its Pod; the API's object stays. Grace periods are kept up to `maxGraceSeconds`. */
+  /**
+   * Ends the worker, and what runs of its Pod, and says so in its status: a Pod that never restarts has then failed. The API's
+   * object and the Pod's directory stay, so that it goes on as after a reboot. Grace periods are kept up to `maxGraceSeconds`.
+   */
   async stopPod(maxGraceSeconds: number): Promise<void> {
     await this.stop();
-    const view = await viewPod(this.#kubelet.runtime, uidOf(this.#pod));
-    await this.#stopContainers(view, Math.min(maxGraceSeconds, graceSecondsOf(this.#pod)));
-    await this.#removeFromRuntime(view);
-    await this.#clean();
+    const { runtime, volumes, cgroups, log } = this.#kubelet;
+    const uid = uidOf(this.#pod);
+    const before = await viewPod(runtime, uid);
+    await this.#stopContainers(before, Math.min(maxGraceSeconds, graceSecondsOf(this.#pod)));
+    const view = await viewPod(runtime, uid);
+    for (const { id, ready } of view.sandboxes) if (ready) await runtime.stopPodSandbox({ podSandboxId: id });
+    const after = await viewPod(runtime, uid);
+    this.#pinned ??= new Map((await readPodRecord(this.#podDirectory())).imageVolumes);
+    await this.#publish(await this.#statusOf(after, new Map())).catch((error: unknown) => {
+      log.warn({ pod: nameOf(this.#pod), error: messageOf(error) }, "last status not written");
+    });
+    await this.#removeFromRuntime(after);
+    await volumes.unmount(uid);
+    await cgroups.remove(uid);
   }
 
   async #run(): Promise<void> {
@@ -298,7 +313,7 @@ export class PodWorker {
       await startContainer(kubelet, {
         pod,
         entry,
-        attempt: !newest ? 0 : newest.state === "created" ? newest.attempt : newest.attempt + 1,
+        attempt: this.#attemptOf(container.name, newest),
         sandbox: plan.sandbox,
         sandboxConfig: config,
         image: image.image,
@@ -318,6 +333,13 @@ export class PodWorker {
       this.#images.forget(`container:${container.name}`);
     }
     return true;
+  }
+
+  #attemptOf(name: string, newest: ContainerView | undefined): number {
+    if (newest) return newest.state === "created" ? newest.attempt : newest.attempt + 1;
+    // The runtime has forgotten it, as after an orderly stop of the node: the status has not.
+    const known = statusOf(this.pod, name);
+    return known?.containerID ? known.restartCount + 1 : 0;
   }
 
   /** Adds what went wrong to `troubles`; true while there is something to wait for. */

@@ -1,6 +1,16 @@
 import type { ContainerState, ContainerStatus, Pod, PodCondition, PodStatus, VolumeMountStatus } from "#k8s";
 import type { PinnedImage } from "./container-config.ts";
-import { type ContainerEntry, entriesOf, isSidecar, isTerminal, qosOf, restartPolicyOf, specOf } from "./pod.ts";
+import { seconds } from "./time.ts";
+import {
+  type ContainerEntry,
+  entriesOf,
+  isSidecar,
+  isTerminal,
+  qosOf,
+  restartPolicyOf,
+  specOf,
+  statusOf,
+} from "./pod.ts";
 import { type ContainerView, type PodView, readySandbox } from "./pod-view.ts";
 
 export interface StatusInput {
@@ -59,16 +69,22 @@ function containerStatus(entry: ContainerEntry, input: StatusInput): ContainerSt
   const all = input.view.containers.filter(({ name }) => name === container.name);
   const [newest, previous] = all;
   const waiting = input.waiting.get(container.name);
+  // What the runtime has forgotten, as after an orderly stop of the node, the status remembers.
+  const old = newest ? undefined : statusOf(input.pod, container.name);
   const base = {
     name: container.name,
     image: newest?.status.image?.userSpecifiedImage || newest?.status.image?.image || (container.image ?? ""),
-    imageID: newest?.status.imageRef ?? "",
-    restartCount: newest?.attempt ?? 0,
+    imageID: newest?.status.imageRef ?? old?.imageID ?? "",
+    restartCount: newest?.attempt ?? old?.restartCount ?? 0,
     ready: false,
     started: false,
     lastState: {},
     state: {},
-    ...(newest ? { containerID: containerId(input, newest) } : {}),
+    ...(newest
+      ? { containerID: containerId(input, newest) }
+      : old?.containerID
+        ? { containerID: old.containerID }
+        : {}),
     ...mountStatuses(entry, input),
   } satisfies ContainerStatus;
 
@@ -110,7 +126,8 @@ function containerStatus(entry: ContainerEntry, input: StatusInput): ContainerSt
       ? { reason: waiting.reason, ...(waiting.message ? { message: waiting.message } : {}) }
       : { reason: initializing ? "PodInitializing" : "ContainerCreating" },
   };
-  return { ...base, state, lastState: newest?.state === "exited" ? terminated(input, newest) : {} };
+  const last = old?.state?.terminated ? old.state : (old?.lastState ?? {});
+  return { ...base, state, lastState: newest?.state === "exited" ? terminated(input, newest) : last };
 }
 
 function mountStatuses({ container }: ContainerEntry, { pod, imageVolumes }: StatusInput) {
@@ -153,8 +170,6 @@ type Time = NonNullable<NonNullable<ContainerState["running"]>["startedAt"]>;
 function time(nanoseconds: bigint): Time {
   return seconds(Number(nanoseconds / 1_000_000n));
 }
-
-export const seconds = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
 function phaseOf(pod: Pod, init: readonly ContainerStatus[], apps: readonly ContainerStatus[]): string {
   const spec = specOf(pod);

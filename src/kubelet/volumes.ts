@@ -16,6 +16,8 @@ export interface Volumes {
    * @throws Failure whose message names the volume, in the words of a `FailedMount` event
    */
   prepare(context: PayloadContext): Promise<ReadonlyMap<string, string>>;
+  /** Unmounts what is in memory; the rest stays. */
+  unmount(podUid: string): Promise<void>;
   /** Unmounts and deletes everything of the Pod, its emptyDirs included. */
   teardown(podUid: string): Promise<void>;
   podDirectory(podUid: string): string;
@@ -32,6 +34,11 @@ const TMPFS = { noExec: false, noSuid: true, noDev: true } as const;
 
 export function createVolumes({ podsDir, kernel }: VolumesOptions): Volumes {
   const podDirectory = (uid: string): string => join(podsDir, uid);
+
+  const mountsBelow = (podUid: string): string[] =>
+    (kernel?.mounts() ?? [])
+      .map(({ target }) => target)
+      .filter((target) => target.startsWith(`${podDirectory(podUid)}/`));
 
   const mountMemory = (target: string, sizeBytes: number | undefined): void => {
     if (!kernel || kernel.mounts().some((mount) => mount.target === target)) return;
@@ -87,15 +94,15 @@ export function createVolumes({ podsDir, kernel }: VolumesOptions): Volumes {
       }
       return paths;
     },
+    async unmount(podUid) {
+      for (const target of mountsBelow(podUid).reverse()) kernel?.unmount(target);
+    },
     async teardown(podUid) {
-      const directory = podDirectory(podUid);
-      const below = (): string[] =>
-        (kernel?.mounts() ?? []).map(({ target }) => target).filter((target) => target.startsWith(`${directory}/`));
-      for (const target of below().reverse()) kernel?.unmount(target);
-      const left = below();
+      for (const target of mountsBelow(podUid).reverse()) kernel?.unmount(target);
+      const [left] = mountsBelow(podUid);
       // Deleting through a mount would delete what is mounted.
-      if (left.length > 0) throw new Failure("FAILED_PRECONDITION", "STILL_MOUNTED", `${left[0]} is still mounted`);
-      await rm(directory, { recursive: true, force: true });
+      if (left !== undefined) throw new Failure("FAILED_PRECONDITION", "STILL_MOUNTED", `${left} is still mounted`);
+      await rm(podDirectory(podUid), { recursive: true, force: true });
     },
   };
 }
