@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Failure, silent } from "#base";
+import { Failure, silent, type CallOptions } from "#base";
 import { startCri } from "#cri";
 import type { Engine, PublishRequest, PullRequest, StoredObject, Volume } from "#engine";
 import { digestOf, type Digest } from "#oci";
@@ -45,8 +45,10 @@ class FakeEngine {
     if (reference.includes("odd")) throw new Failure("UNAVAILABLE", "UNREACHABLE", "the registry does not answer");
     return { isImage: !reference.includes("artifact") };
   }
-  async pull(request: PullRequest): Promise<StoredObject> {
+  async pull(request: PullRequest, call?: CallOptions): Promise<StoredObject> {
     this.pulls.push(request);
+    call?.onProgress?.({ digest: ID, received: 3, total: 12 });
+    call?.onProgress?.({ digest: CONFIG, received: 2, total: 4 });
     await this.gate;
     if (this.failure) throw this.failure;
     const object = FakeEngine.object(request.reference, ID, !request.reference.includes("artifact"));
@@ -224,6 +226,22 @@ test("a pull outlives its caller's deadline; meanwhile and afterwards everything
   assert.equal((await at.client.listImages({})).images.length, 1);
   gate.resolve();
   assert.equal((await at.client.pullImage({ image: { image: ARTIFACT } })).imageRef, ID);
+});
+
+test("a verbose ImageStatus says how far a pull is, while it runs", async () => {
+  await using at = await world();
+  const gate = Promise.withResolvers<void>();
+  at.engine.gate = gate.promise;
+  const image = { image: ARTIFACT, annotations: VOLUME };
+  const pull = at.client.pullImage({ image });
+  const ask = async (verbose: boolean) => (await at.client.imageStatus({ image, verbose })).info["orlop.dev/progress"];
+  let said = await ask(true);
+  while (said === undefined) said = await ask(true);
+  assert.deepEqual(JSON.parse(said), { received: 5, total: 16 });
+  assert.equal(await ask(false), undefined);
+  gate.resolve();
+  await pull;
+  assert.equal(await ask(true), undefined);
 });
 
 test("failures carry the words that kubelets look for, under UNKNOWN", async () => {

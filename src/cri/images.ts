@@ -5,6 +5,7 @@ import { isDigest } from "#oci";
 import type { cri, ProxyHandlers } from "#wire";
 import { credentialsOf } from "./credentials.ts";
 import { pullFailure } from "./errors.ts";
+import { RunningPulls } from "./running-pulls.ts";
 
 /**
  * On an ImageSpec: this is about a volume. Our kubelet sends it; a stock one sends nothing that tells a volume's pull from a
@@ -14,6 +15,9 @@ const VOLUME = "orlop.dev/volume";
 
 const isVolume = (spec: cri.ImageSpec | undefined): boolean => spec?.annotations[VOLUME] === "true";
 
+/** In the info of a verbose ImageStatus: how far the pull of it that runs now is. Our kubelet asks for it. */
+const PROGRESS = "orlop.dev/progress";
+
 export interface ImageHandlerOptions {
   readonly engine: Engine;
   readonly log: Log;
@@ -22,6 +26,8 @@ export interface ImageHandlerOptions {
 }
 
 export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): ProxyHandlers<typeof cri.ImageService> {
+  const running = new RunningPulls();
+
   /** What we answer for: any object by its manifest digest, artifacts by name, and images where a volume asks. */
   const ours = async (spec: cri.ImageSpec | undefined): Promise<StoredObject | undefined> => {
     const name = spec?.image ?? "";
@@ -58,7 +64,8 @@ export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): Pro
           return response;
         }
         // Not ended by the caller's deadline: what is fetched is there when it asks again.
-        const { digest } = await engine.pull(pull, { signal: ending });
+        using progress = running.start(reference);
+        const { digest } = await engine.pull(pull, { signal: ending, onProgress: progress.note });
         return { imageRef: digest };
       } catch (error) {
         throw pullFailure(error);
@@ -67,7 +74,10 @@ export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): Pro
 
     async imageStatus(request, call) {
       const found = await ours(request.image);
-      if (found) return { image: imageOf(found), info: request.verbose ? infoOf(found) : {} };
+      const progress = request.verbose ? running.of(request.image?.image ?? "") : undefined;
+      const info: Record<string, string> = progress ? { [PROGRESS]: JSON.stringify(progress) } : {};
+      if (found) return { image: imageOf(found), info: request.verbose ? { ...infoOf(found), ...info } : {} };
+      if (progress) return { info };
       return isVolume(request.image) ? {} : await call.forward(request);
     },
 
