@@ -1,5 +1,5 @@
 import { createSecureContext, type SecureContext } from "node:tls";
-import { Agent, ProxyAgent, type Dispatcher } from "undici";
+import type { Dispatcher } from "undici";
 import { BulkPool } from "./bulk-pool.ts";
 import type { TlsProfile } from "./endpoint.ts";
 import { proxyOf, type Proxies } from "./proxies.ts";
@@ -52,7 +52,7 @@ export interface WireBody extends AsyncIterable<Uint8Array> {
 
 /** The connections of one registry client: kept alive, few per host. It follows no redirects and knows no passwords. */
 export class Transport implements AsyncDisposable {
-  readonly #agents = new Map<string, Dispatcher>();
+  readonly #agents = new Map<string, Promise<Dispatcher>>();
   readonly #contexts = new Map<string, SecureContext>();
   readonly #bulk: BulkPool;
   /** Hosts whose bodies have no Content-Length. */
@@ -83,11 +83,8 @@ export class Transport implements AsyncDisposable {
     const { url, method, body, signal } = request;
     const uploads = method === "PUT" || method === "PATCH";
     try {
-      const {
-        statusCode,
-        headers,
-        body: stream,
-      } = await this.#agent(url, line).request({
+      const agent = await this.#agent(url, line);
+      const answer = await agent.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -99,9 +96,10 @@ export class Transport implements AsyncDisposable {
         bodyTimeout: this.#timeouts.stall,
         highWaterMark: 1024 * 1024,
       });
+      const stream = answer.body;
       return {
-        statusCode,
-        headers,
+        statusCode: answer.statusCode,
+        headers: answer.headers,
         body: {
           [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>,
           dump: () => stream.dump(),
@@ -117,7 +115,7 @@ export class Transport implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#bulk.destroy();
-    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
+    await Promise.all([...this.#agents.values()].map(async (agent) => (await agent).destroy()));
     this.#agents.clear();
   }
 
@@ -138,7 +136,7 @@ export class Transport implements AsyncDisposable {
     return line.proxy ?? proxyOf(url, this.#proxies);
   }
 
-  #agent(url: URL, line: Line): Dispatcher {
+  #agent(url: URL, line: Line): Promise<Dispatcher> {
     const proxy = this.#proxyFor(url, line);
     const key = JSON.stringify([line.tls, line.dialTimeout, proxy]);
     const known = this.#agents.get(key);
@@ -148,7 +146,9 @@ export class Transport implements AsyncDisposable {
     return made;
   }
 
-  #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined): Dispatcher {
+  async #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined): Promise<Dispatcher> {
+    // It takes longer to load than most commands take, and most of them talk to no registry.
+    const { Agent, ProxyAgent } = await import("undici");
     const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify };
     const common = { connections: this.#connections, allowH2: false, keepAliveTimeout: 10_000 };
     if (proxy !== undefined) return new ProxyAgent({ ...common, uri: proxy, requestTls: secure, proxyTunnel: true });
