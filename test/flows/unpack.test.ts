@@ -1,7 +1,6 @@
 // What GNU tar and umoci make of archives and images, and what we make of the same bytes, must be one tree.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   linkSync,
   mkdirSync,
@@ -16,9 +15,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { digestOf, MEDIA, type Descriptor, type Digest } from "#oci";
-import { readTar, TAR_END, tarHeader, tarPadding, type TarBytes, type TarHeader } from "#tar";
-import { applyArchive, applyLayer, createTree, finish, walk, type File, type FileTree } from "#tree";
+import { digestOf, MEDIA, type Descriptor } from "#oci";
+import { readTar, TAR_END, tarHeader, tarPadding, type TarHeader } from "#tar";
+import { applyArchive, applyLayer, createTree, finish, type FileTree } from "#tree";
+import { over, tar, treeOf, view, type Timed } from "../support/tree-view.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "orlop-unpack-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -28,59 +28,6 @@ const fresh = (): string => {
   mkdirSync(path);
   return path;
 };
-
-const tar = (...args: readonly string[]): Buffer =>
-  execFileSync("tar", args, { maxBuffer: 2 ** 30, stdio: ["ignore", "pipe", "pipe"] });
-
-function over(archive: Buffer): TarBytes {
-  return { size: archive.length, read: (offset, into) => archive.copy(into, 0, offset) };
-}
-
-type Blobs = ReadonlyMap<Digest, Buffer>;
-
-/** Which directories have a time that the archives say; the others have whatever time it was. */
-type Timed = (path: string) => boolean;
-
-/** One line for each name: what a reader sees, and which other name is the same file. */
-function view(tree: FileTree, blobs: Blobs, isTimed: Timed): string[] {
-  const first = new Map<object, string>();
-  return [...walk(tree)].slice(1).map(([path, node]) => {
-    const { kind, mode, uid, gid, mtime } = node;
-    const known = first.get(node);
-    if (known === undefined) first.set(node, path);
-    const time = kind === "directory" && !isTimed(path) ? "now" : `${mtime.seconds}.${mtime.nanoseconds}`;
-    const xattrs = [...node.xattrs].map(([name, value]) => `${name}=${Buffer.from(value).toString("hex")}`).sort();
-    const own =
-      node.kind === "file"
-        ? [node.size, sha256(node, blobs)]
-        : node.kind === "symlink"
-          ? [node.target]
-          : node.kind === "char" || node.kind === "block"
-            ? [node.major, node.minor]
-            : [];
-    return [path, kind, mode.toString(8), `${uid}:${gid}`, time, known ?? "", ...own, ...xattrs].join(" ");
-  });
-}
-
-function sha256(file: File, blobs: Blobs): string {
-  const hash = createHash("sha256");
-  let at = 0;
-  for (const extent of file.extents) {
-    hash.update(Buffer.alloc(extent.at - at));
-    hash.update(blobs.get(extent.blob)?.subarray(extent.offset, extent.offset + extent.length) ?? "");
-    at = extent.at + extent.length;
-  }
-  return hash.update(Buffer.alloc(file.size - at)).digest("hex");
-}
-
-/** A directory of the disk as a tree: GNU tar packs it with everything it has, and a plain archive is read back. */
-function treeOf(directory: string): { tree: FileTree; blobs: Blobs } {
-  const archive = tar("-c", "--format=pax", "--xattrs", "--xattrs-include=*", "--sort=name", "-C", directory, ".");
-  const digest = digestOf(archive);
-  const tree = createTree();
-  applyArchive(tree, readTar(over(archive)), digest);
-  return { tree: finish(tree), blobs: new Map([[digest, archive]]) };
-}
 
 const PLAIN: TarHeader = {
   path: "f",
