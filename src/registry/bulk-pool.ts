@@ -89,6 +89,7 @@ export class BulkPool {
       this.#open.add(connection);
       connection.onClose = () => {
         this.#open.delete(connection);
+        if (this.#open.size === 0) this.#slabs.forget();
         this.#free(lane);
       };
       return connection;

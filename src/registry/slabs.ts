@@ -48,6 +48,11 @@ export class Slabs {
     this.#keep(slab);
   }
 
+  /** Nobody reads any more: the memory is the garbage collector's. */
+  forget(): void {
+    this.#free.length = 0;
+  }
+
   #keep(slab: Slab): void {
     if (slab.isFull && slab.lent === 0 && this.#free.length < KEPT) this.#free.push(slab);
   }

@@ -121,3 +121,19 @@ test("a proxy is asked for a tunnel, and sees no password of the registry", asyn
     proxy.close();
   }
 });
+
+test("a proxy passes plain requests on, and is the one that hosts.toml names", async (t) => {
+  await using proxy = await startFakeRegistry();
+  const dir = await filesIn(t, {
+    "quay.io/hosts.toml": `server = "http://registry.example:5000"\nproxy = "${proxy.url}"`,
+  });
+  await using registry = createRegistry({
+    hosts: { certsDir: dir },
+    credentials: noCredentials,
+    userAgent: "orlop/test",
+  });
+  const blob = proxy.putBlob("through the proxy");
+  const source = registry.source(parseReference("quay.io/x/y:v1"));
+  assert.equal(Buffer.from(await source.fetch(blob)).toString(), "through the proxy");
+  assert.deepEqual(proxy.log, [`GET http://registry.example:5000/v2/x/y/blobs/${blob.digest}?ns=quay.io`]);
+});

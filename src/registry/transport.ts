@@ -138,20 +138,23 @@ export class Transport implements AsyncDisposable {
 
   #agent(url: URL, line: Line): Promise<Dispatcher> {
     const proxy = this.#proxyFor(url, line);
-    const key = JSON.stringify([line.tls, line.dialTimeout, proxy]);
+    const isSecure = url.protocol === "https:";
+    const key = JSON.stringify([line.tls, line.dialTimeout, proxy, isSecure]);
     const known = this.#agents.get(key);
     if (known !== undefined) return known;
-    const made = this.#makeAgent(line, proxy);
+    const made = this.#makeAgent(line, proxy, isSecure);
     this.#agents.set(key, made);
     return made;
   }
 
-  async #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined): Promise<Dispatcher> {
+  async #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined, isSecure: boolean): Promise<Dispatcher> {
     // It takes longer to load than most commands take, and most of them talk to no registry.
     const { Agent, ProxyAgent } = await import("undici");
     const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify };
     const common = { connections: this.#connections, allowH2: false, keepAliveTimeout: 10_000 };
-    if (proxy !== undefined) return new ProxyAgent({ ...common, uri: proxy, requestTls: secure, proxyTunnel: true });
+    // Many proxies give tunnels for TLS only; plain requests they pass on.
+    const tunnel = { proxyTunnel: isSecure, requestTls: secure, connectTimeout: dialTimeout };
+    if (proxy !== undefined) return new ProxyAgent({ ...common, ...tunnel, uri: proxy });
     return new Agent({ ...common, connect: { ...secure, timeout: dialTimeout } });
   }
 
