@@ -22,6 +22,7 @@ need containerd /usr/bin/containerd /usr/local/bin/containerd
 need runc /usr/sbin/runc /usr/bin/runc /usr/local/sbin/runc /usr/local/bin/runc
 need containernetworking-plugins /usr/lib/cni/bridge /opt/cni/bin/bridge
 need iptables /usr/sbin/iptables /sbin/iptables
+need iproute2 /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip
 need docker-registry /usr/bin/docker-registry
 need catatonit /usr/bin/catatonit /usr/libexec/podman/catatonit
 if ! dpkg -s busybox-static >/dev/null 2>&1; then missing="$missing busybox-static"; fi

@@ -4,8 +4,11 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Failure, messageOf } from "#base";
+import { missingProgram, requireProgram, searchPath } from "./programs.ts";
 
-const run = promisify(execFile);
+const execute = promisify(execFile);
+const run = (program: string, args: readonly string[]) =>
+  execute(program, args, { env: { PATH: searchPath() }, maxBuffer: 64 * 1024 * 1024 });
 
 export interface NetworkOptions {
   /** Which node it is: two nodes on one machine have different ones, and thereby different bridges and subnets. */
@@ -35,11 +38,9 @@ const PLUGINS = ["bridge", "host-local", "loopback", "portmap"];
 export function writeNetwork(options: NetworkOptions): Network {
   for (const plugin of PLUGINS)
     if (!existsSync(join(options.binDir, plugin)))
-      throw new Failure(
-        "FAILED_PRECONDITION",
-        "PROGRAM_MISSING",
-        `the CNI plugin ${join(options.binDir, plugin)} is missing: apt-get install containernetworking-plugins`,
-      );
+      throw missingProgram(`the CNI plugin ${join(options.binDir, plugin)}`, "containernetworking-plugins");
+  requireProgram("iptables", "iptables");
+  requireProgram("ip", "iproute2");
   const name = nameOf(options.runDir);
   const file = join(options.confDir, "10-orlop.conflist");
   const subnet = subnetIn(file) ?? freeSubnet(options.runDir);

@@ -1,8 +1,5 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-
-/** capabilities(7): may lower an OOM score, among others. */
-const CAP_SYS_RESOURCE = 24n;
+import { hasCapability } from "#kernel";
 
 /** Snapshotters that Orlop does not use, and what writes outside our directories. A name that this containerd lacks does no harm. */
 const DISABLED = [
@@ -45,7 +42,7 @@ disabled_plugins = [${DISABLED.map(q).join(", ")}]
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   netns_mounts_under_state_dir = true
-  restrict_oom_score_adj = ${!hasCapability(CAP_SYS_RESOURCE)}
+  restrict_oom_score_adj = ${!hasCapability("CAP_SYS_RESOURCE")}
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = ${q(options.cniBinDir)}
@@ -62,9 +59,4 @@ disabled_plugins = [${DISABLED.map(q).join(", ")}]
         Root = ${q(join(options.runDir, "runc"))}
         SystemdCgroup = false
 ${options.certsDir === undefined ? "" : `\n  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = ${q(options.certsDir)}\n`}`;
-}
-
-function hasCapability(capability: bigint): boolean {
-  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? "0";
-  return ((BigInt(`0x${mask}`) >> capability) & 1n) === 1n;
 }

@@ -6,7 +6,8 @@ import { Failure, isFailure, messageOf, type Log } from "#base";
 import { checkSocketPath, createCriClient, cri, refuseUsedSocket } from "#wire";
 import { removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
 import { containerdConfig } from "./containerd-config.ts";
-import { endDetached, isAlive, missingProgram, readDetached, startDetached, type Detached } from "./detached.ts";
+import { endDetached, isAlive, readDetached, startDetached, type Detached } from "./detached.ts";
+import { requireProgram, searchPath } from "./programs.ts";
 
 export interface ContainerdOptions {
   /** Images and containers are kept in `containerd` below it. */
@@ -16,7 +17,7 @@ export interface ContainerdOptions {
   /** A containerd `certs.d` directory: which host stands for which registry. */
   readonly certsDir?: string | undefined;
   readonly sandboxImage: string;
-  /** Where the CNI plugins are. Absent: where Debian puts them. */
+  /** Where the CNI plugins are. Absent: where Debian, Kubernetes or Fedora put them. */
   readonly cniBinDir?: string;
   readonly log: Log;
 }
@@ -38,7 +39,6 @@ const PATIENCE = 60_000;
 const LOG_LIMIT = 16 * 1024 * 1024;
 /** Between two looks whether it lives. Milliseconds. */
 const WATCH = 1000;
-const SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /**
  * Starts a containerd of our own, or takes over the one that an earlier Orlop with the same directories left running. It is
@@ -51,7 +51,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const { runDir, log } = options;
   const socket = checkSocketPath(join(runDir, "containerd.sock"));
   checkSocketPath(`${socket}.ttrpc`);
-  for (const [program, name] of PROGRAMS) if (!isInstalled(program)) throw missingProgram(program, name);
+  for (const [program, name] of PROGRAMS) requireProgram(program, name);
   const configFile = join(runDir, "containerd.toml");
   const pidFile = join(runDir, "containerd.pid");
   const logFile = join(runDir, "containerd.log");
@@ -61,7 +61,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     runDir,
     dataDir: options.dataDir,
     confDir: join(runDir, "cni"),
-    binDir: options.cniBinDir ?? "/usr/lib/cni",
+    binDir: options.cniBinDir ?? cniPlugins(),
   };
   writeNetwork(network);
   const config = containerdConfig({ ...options, socket, cniConfDir: network.confDir, cniBinDir: network.binDir });
@@ -220,15 +220,9 @@ const PROGRAMS = [
   ["runc", "runc"],
 ] as const;
 
-/** Ours, and where system programs are even if our own caller left them out. */
-function searchPath(): string {
-  return `${process.env["PATH"] ?? ""}:${SBIN}`;
-}
-
-function isInstalled(program: string): boolean {
-  return searchPath()
-    .split(":")
-    .some((dir) => dir !== "" && sizeOf(join(dir, program)) > 0);
+function cniPlugins(): string {
+  const usual = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+  return usual.find((dir) => sizeOf(join(dir, "bridge")) > 0) ?? "/usr/lib/cni";
 }
 
 function sizeOf(path: string): number {

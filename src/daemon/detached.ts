@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } f
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, errnoOf, messageOf } from "#base";
+import { missingProgram } from "./programs.ts";
 
 /** A process that outlives us, and how to know it again: a pid alone may be another's by tomorrow. */
 export interface Detached {
@@ -49,14 +50,6 @@ function unstartable({ command, packageName }: DetachedCommand, cause: Error): F
   return errnoOf(cause) === "ENOENT"
     ? missingProgram(command, packageName)
     : new Failure("INTERNAL", "START_FAILED", `cannot start ${command}: ${messageOf(cause)}`, { cause });
-}
-
-export function missingProgram(command: string, packageName: string): Failure {
-  return new Failure(
-    "FAILED_PRECONDITION",
-    "PROGRAM_MISSING",
-    `${command} is not installed: apt-get install ${packageName}`,
-  );
 }
 
 /** The process that a pid file names, if it still lives. */

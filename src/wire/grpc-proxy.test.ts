@@ -321,6 +321,51 @@ test("an odd authority, gzip and an unknown compression", async () => {
   }
 });
 
+test("a message may come in any pieces, and a stream of lists is forwarded as one list", async () => {
+  const ids = (...ids: string[]): Uint8Array =>
+    toBinary(
+      cri.StreamImagesResponseSchema,
+      create(cri.StreamImagesResponseSchema, { images: ids.map((id) => ({ id })) }),
+    );
+  await using at = await proxied(
+    {
+      [`${IMAGES}/StreamImages`]: (call) =>
+        call.on("data", () => {
+          call.write(ids("a", "b"));
+          call.write(ids("c"));
+          call.end();
+        }),
+    },
+    {
+      imageStatus: (request) => Promise.resolve({ image: { id: request.image?.image ?? "" } }),
+      streamImages: async (request, call) => {
+        const { images } = await call.forward(request);
+        return { images: [...images, create(cri.ImageSchema, { id: "ours" })] };
+      },
+    },
+  );
+  using client = createCriClient(at.listen);
+  const seen: string[][] = [];
+  for await (const { images } of client.streamImages({})) seen.push(images.map(({ id }) => id));
+  assert.deepEqual(seen, [["a", "b", "c", "ours"]]);
+
+  const session = connectHttp2("http://localhost", { createConnection: () => connectSocket(at.listen) });
+  try {
+    const message = toBinary(
+      cri.ImageStatusRequestSchema,
+      create(cri.ImageStatusRequestSchema, { image: { image: "pieces" } }),
+    );
+    const body = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
+    const stream = session.request({ ":method": "POST", ":path": `${IMAGES}/ImageStatus`, te: "trailers" });
+    for (const byte of body) stream.write(Buffer.of(byte));
+    stream.end();
+    const answer = Buffer.concat((await stream.toArray()) as Buffer[]);
+    assert.equal(fromBinary(cri.ImageStatusResponseSchema, answer.subarray(5)).image?.id, "pieces");
+  } finally {
+    session.destroy();
+  }
+});
+
 test("a socket in use is refused, a dead one replaced, a path too long explained", async () => {
   await using at = await proxied({});
   const options = { upstream: "/nonexistent", upstreamName: "containerd", taken: [] };
