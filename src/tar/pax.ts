@@ -1,4 +1,4 @@
-import { nameOf } from "#base";
+import { bytesOf, nameOf } from "#base";
 import type { Time } from "./entry.ts";
 import { broken } from "./limits.ts";
 
@@ -76,17 +76,29 @@ export function xattrsOf(
 ): ReadonlyMap<string, Uint8Array> {
   let xattrs: Map<string, Uint8Array> | undefined;
   for (const [key, value] of values) {
-    if (key.startsWith(SCHILY)) (xattrs ??= new Map(inherited)).set(key.slice(SCHILY.length), value);
-    else if (key.startsWith(LIBARCHIVE)) {
+    if (key.startsWith(SCHILY)) {
+      const name = key.slice(SCHILY.length);
+      // libarchive writes each attribute in both ways, and escapes its name in both.
+      if (!values.has(LIBARCHIVE + name)) (xattrs ??= new Map(inherited)).set(gnuDecoded(name), value);
+    } else if (key.startsWith(LIBARCHIVE)) {
       const name = percentDecoded(key.slice(LIBARCHIVE.length));
-      if (!values.has(SCHILY + name))
-        (xattrs ??= new Map(inherited)).set(name, Buffer.from(value.toString("latin1"), "base64"));
+      (xattrs ??= new Map(inherited)).set(name, Buffer.from(value.toString("latin1"), "base64"));
     } else if (key === SELINUX && !values.has(`${SCHILY}security.selinux`))
       (xattrs ??= new Map(inherited)).set("security.selinux", value);
   }
   return xattrs ?? inherited;
 }
 
+/** GNU tar escapes what would end a keyword, and the sign that it escapes with. */
+function gnuDecoded(name: string): string {
+  return name.includes("%") ? name.replaceAll("%3D", "=").replaceAll("%25", "%") : name;
+}
+
 function percentDecoded(name: string): string {
-  return name.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  if (!name.includes("%")) return name;
+  const bytes = bytesOf(name).toString("latin1");
+  const decoded = bytes.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return nameOf(Buffer.from(decoded, "latin1"));
 }

@@ -54,7 +54,9 @@ function recordsOf(entry: TarHeader): Buffer[] {
   if (gid > MAX_ID) add("gid", String(gid));
   if (size > MAX_SIZE) add("size", String(size));
   if (mtime.nanoseconds !== 0 || mtime.seconds < 0 || mtime.seconds > MAX_SIZE) add("mtime", formatTime(entry));
-  for (const [name, value] of entry.xattrs) add(`SCHILY.xattr.${name}`, value);
+  // As GNU tar escapes them: = would end the keyword.
+  for (const [name, value] of entry.xattrs)
+    add(`SCHILY.xattr.${name.replaceAll("%", "%25").replaceAll("=", "%3D")}`, value);
   return records;
 }
 
