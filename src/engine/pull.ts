@@ -1,9 +1,26 @@
 import { Failure, type CallOptions, type Log, type Progress } from "#base";
 import { isImage, planParts, type Part } from "#artifact";
-import { formatReference, parseReference, type Descriptor, type Platform, type Reference, type Source } from "#oci";
+import {
+  formatReference,
+  hexOf,
+  parseReference,
+  type Descriptor,
+  type Digest,
+  type Platform,
+  type Reference,
+  type Source,
+} from "#oci";
 import type { Registry } from "#registry";
 import { placeParts, type Snapshots } from "#snapshot";
-import { SharedCalls, Slots, type ManifestRecord, type Store, type StoredPart, type Want } from "#store";
+import {
+  SharedCalls,
+  Slots,
+  type LockedDirectory,
+  type ManifestRecord,
+  type Store,
+  type StoredPart,
+  type Want,
+} from "#store";
 import { looksLikeTar } from "#tar";
 import type { Classified, PullRequest, StoredObject } from "./engine.ts";
 import { objectOf } from "./objects.ts";
@@ -75,7 +92,7 @@ export class Puller {
     const known = store.records.manifest(descriptor.digest);
     const config = known?.config ?? (await fetchConfig(manifest, from, { signal: closing }));
     const { format, parts } = planParts(manifest, config);
-    const stored = await this.#fetchParts(parts, from, call);
+    const stored = await this.#fetchParts(descriptor.digest, parts, from, call);
     await snapshots.make(descriptor.digest, placeParts(parts, stored));
     await store.flushNames();
 
@@ -106,14 +123,22 @@ export class Puller {
     return objectOf(record, store.records.referencesOf(descriptor.digest));
   }
 
-  async #fetchParts(parts: readonly Part[], source: Source, call: CallOptions): Promise<readonly StoredPart[]> {
+  async #fetchParts(
+    manifest: Digest,
+    parts: readonly Part[],
+    source: Source,
+    call: CallOptions,
+  ): Promise<readonly StoredPart[]> {
+    // Another process that pulls the same object waits here, and then finds everything.
+    await using place = await this.#options.store.workplace(`pull-${hexOf(manifest)}`, call.signal);
+    place.discard();
     const slots = new Slots(BLOBS);
     const stop = new AbortController();
     const signal = call.signal === undefined ? stop.signal : AbortSignal.any([call.signal, stop.signal]);
     const fetches = parts.map(async (part) => {
       const release = await slots.take(signal);
       try {
-        return await this.#fetchPart(part, source, { ...call, signal });
+        return await this.#fetchPart(part, source, { ...call, signal, place });
       } catch (error) {
         stop.abort(error);
         throw error;
@@ -128,7 +153,11 @@ export class Puller {
     }
   }
 
-  async #fetchPart(part: Part, source: Source, call: CallOptions): Promise<StoredPart> {
+  async #fetchPart(
+    part: Part,
+    source: Source,
+    call: CallOptions & { readonly place: LockedDirectory },
+  ): Promise<StoredPart> {
     const { blob } = part;
     const found = await this.#options.store.fetch(withoutName(blob), wantOf(part), source, call);
     if (part.kind === "layer" && part.diffId !== undefined && part.diffId !== found.stored)

@@ -34,7 +34,7 @@ export class TreeThread implements AsyncDisposable {
 
   #start(): Worker {
     const worker = new Worker(new URL(`./tree-worker${extname(import.meta.filename)}`, import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: MEMORY },
+      resourceLimits: { maxOldGenerationSizeMb: MEMORY, maxYoungGenerationSizeMb: 24 },
     });
     worker.unref();
     worker.on("message", (message: FromTreeWorker) => {

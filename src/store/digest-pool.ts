@@ -55,7 +55,10 @@ class Thread {
   readonly #waiting = new Map<number, PromiseWithResolvers<DigestResult>>();
 
   constructor(gone: () => void) {
-    this.#worker = new Worker(new URL(`./digest-worker${extname(import.meta.filename)}`, import.meta.url));
+    this.#worker = new Worker(new URL(`./digest-worker${extname(import.meta.filename)}`, import.meta.url), {
+      // It holds a few buffers and no data structures: a large nursery would only be memory.
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
+    });
     // A thread without work keeps nobody alive.
     this.#worker.unref();
     this.#worker.on("message", (message: FromWorker) => {

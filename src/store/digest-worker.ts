@@ -11,6 +11,8 @@ import type { DigestJob, DigestResult, FromWorker, ToWorker } from "./digest-job
 import { ZstdFrames } from "./zstd-frames.ts";
 
 const CHUNK = 1024 * 1024;
+/** Chunks are read one by one, as they are: a stream of bytes would copy them together. */
+const STREAM = { chunkSize: CHUNK, readableObjectMode: true, readableHighWaterMark: 2 };
 
 /** How far a file has come, as its writer tells. */
 class Growth {
@@ -66,8 +68,7 @@ async function start(id: number, job: DigestJob): Promise<void> {
 async function digest(job: DigestJob, growth: Growth): Promise<DigestResult> {
   const hash = createHash(job.algorithm);
   const second = job.algorithm === "sha256" ? undefined : createHash("sha256");
-  const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK, Math.max(job.size, 1)));
-  for await (const chunk of growing(job, growth, buffer)) {
+  for await (const chunk of growing(job, growth)) {
     hash.update(chunk);
     second?.update(chunk);
   }
@@ -79,8 +80,7 @@ async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
   const { compression, to, limit, room } = job.inflate as NonNullable<DigestJob["inflate"]>;
   const hash = createHash(job.algorithm);
   const frames = compression === "zstd" ? new ZstdFrames() : undefined;
-  const stream =
-    compression === "gzip" ? createGunzip({ chunkSize: CHUNK }) : createZstdDecompress({ chunkSize: CHUNK });
+  const stream = compression === "gzip" ? createGunzip(STREAM) : createZstdDecompress(STREAM);
   const plain = new PlainFile(to, limit, room);
   const emptied = plain.fill(stream).then(
     () => undefined,
@@ -88,7 +88,7 @@ async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
   );
   let broken: { readonly error: unknown } | undefined;
   try {
-    for await (const chunk of growing(job, growth, Buffer.allocUnsafeSlow(CHUNK))) {
+    for await (const chunk of growing(job, growth)) {
       hash.update(chunk);
       for (const piece of frames?.split(chunk) ?? [chunk])
         // Bytes that cannot be inflated are hashed to the end all the same: were they the right ones?
@@ -151,6 +151,7 @@ class PlainFile {
       this.#hash.update(chunk);
       for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at, chunk.length - at, this.#size + at);
       this.#size += chunk.length;
+      release(chunk);
     }
   }
 
@@ -164,11 +165,23 @@ class PlainFile {
   }
 }
 
+/**
+ * Frees the memory of a chunk that is done with, now and not when the garbage collector finds it. A decompressor goes on filling
+ * the buffer of its last chunk, unless the chunk reaches to its end.
+ */
+function release({ buffer, byteOffset, byteLength }: Buffer): void {
+  if (buffer.byteLength === CHUNK && byteOffset + byteLength === CHUNK) (buffer as ArrayBuffer).transfer(0);
+}
+
+/** Buffers that no job uses now: fresh ones would be memory until the garbage collector comes. */
+const buffers: Buffer[] = [];
+
 /** The bytes of the file from its beginning to its end, each chunk as soon as its writer has written it, all in one buffer. */
-async function* growing(job: DigestJob, growth: Growth, buffer: Buffer): AsyncGenerator<Buffer> {
+async function* growing(job: DigestJob, growth: Growth): AsyncGenerator<Buffer> {
   if (job.size === 0) return;
   await growth.beyond(0);
   const fd = openSync(job.path, "r");
+  const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
   try {
     for (let at = 0; at < job.size;) {
       const until = Math.min(await growth.beyond(at), job.size, at + buffer.length);
@@ -181,5 +194,6 @@ async function* growing(job: DigestJob, growth: Growth, buffer: Buffer): AsyncGe
     }
   } finally {
     closeSync(fd);
+    buffers.push(buffer);
   }
 }

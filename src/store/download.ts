@@ -6,7 +6,7 @@ import type { Slots } from "./slots.ts";
 
 /** What one request asks for, in bytes: long enough that a request costs nothing, short enough that losing one costs little. */
 export const PART = 8 * 1024 * 1024;
-const BATCH = 1024 * 1024;
+const BATCH = 512 * 1024;
 const FIRST_LANES = 4;
 const MOST_LANES = 16;
 /** More lanes are worth it while each step makes the whole faster by this factor. */

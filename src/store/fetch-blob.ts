@@ -1,7 +1,7 @@
 import { chmod, open, rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "#base";
-import { algorithmOf, digestOf, type Descriptor, type Digest, type Source } from "#oci";
+import { algorithmOf, digestOf, hexOf, type Descriptor, type Digest, type Source } from "#oci";
 import type { DigestPool, RunningDigest } from "./digest-pool.ts";
 import { diskFailure } from "./disk-failure.ts";
 import { download } from "./download.ts";
@@ -12,7 +12,7 @@ import type { Slots } from "./slots.ts";
 import { HEAD, compressionOf, inflateHead, type Compression } from "./sniff.ts";
 
 /** Blobs up to this size come in one piece, are hashed where they are, and begin anew when they are interrupted. Bytes. */
-const SMALL = 1024 * 1024;
+export const SMALL = 1024 * 1024;
 
 /** What a caller means to do with a blob. */
 export type Want =
@@ -49,7 +49,7 @@ export interface FetchOptions {
   readonly source: Source;
   readonly target: Descriptor;
   readonly want: Want;
-  /** Locked. */
+  /** Locked. Whatever is made in it has the blob's hex in its name, save what an ingest keeps there. */
   readonly directory: string;
   readonly signal: AbortSignal;
   readonly onReceived: (bytes: number) => void;
@@ -130,7 +130,7 @@ async function fetchSmall(options: FetchOptions): Promise<StoredBlob | undefined
     throw mismatch(options, digestOf(bytes, algorithmOf(target.digest)));
   options.onReceived(bytes.length);
   const form = await formOf(bytes.subarray(0, HEAD), options.want);
-  const path = join(directory, "small");
+  const path = join(directory, `${hexOf(target.digest)}.small`);
   if (form.compression !== "none") {
     await write(path, bytes, target.digest, false);
     return await inflateStored(options, path);
@@ -187,7 +187,7 @@ async function startDigest(
   const limit = Math.max(limits.floor, target.size * limits.ratio);
   return pool.run({
     ...job,
-    inflate: { compression, to: join(directory, "plain"), limit, room: bavail * bsize },
+    inflate: { compression, to: plainPath(directory, target), limit, room: bavail * bsize },
   });
 }
 
@@ -211,7 +211,7 @@ async function finishDigest(
       "INVALID_LAYER",
       `the layer ${target.digest} is not whole ${compression}: ${result.unreadable}; whoever pushed it must pack it again`,
     );
-  const from = compression === "none" ? path : join(directory, "plain");
+  const from = compression === "none" ? path : plainPath(directory, target);
   return { ...(await publish(options, from, result.stored, result.storedSize)), isTar };
 }
 
@@ -229,6 +229,10 @@ async function publish(
     throw diskFailure(error, `putting ${stored} at its place`);
   }
   return { stored, size };
+}
+
+function plainPath(directory: string, { digest }: Descriptor): string {
+  return join(directory, `${hexOf(digest)}.plain`);
 }
 
 async function write(path: string, bytes: Uint8Array, digest: Digest, durable: boolean): Promise<void> {

@@ -8,6 +8,7 @@ import { DigestPool } from "./digest-pool.ts";
 import {
   HEAD_LENGTH,
   INFLATE_LIMITS,
+  SMALL,
   fetchBlob,
   formOf,
   inflateStored,
@@ -81,15 +82,22 @@ export class Store implements AsyncDisposable {
    * The stored form of a blob, fetched if it is not here: by one caller of all that ask, in this process and in others. An aborted
    * caller stops waiting; the bytes go on coming until the store is closed, and a later call goes on where they stopped.
    *
+   * `place` is a directory that the caller has locked, for what is so small that a lock of its own would cost more than the blob.
+   *
    * @throws Failure DIGEST_MISMATCH, INVALID_LAYER, TOO_LARGE, NO_SPACE, or the source's own
    */
-  async fetch(target: Descriptor, want: Want, source: Source, call?: CallOptions): Promise<StoredBlob> {
+  async fetch(
+    target: Descriptor,
+    want: Want,
+    source: Source,
+    call?: CallOptions & { readonly place?: LockedDirectory },
+  ): Promise<StoredBlob> {
     const here = await this.find(target, want);
     if (here !== undefined) return here;
     for (;;) {
       const { started, result } = this.#fetches.run(
         `${want.as} ${target.digest}`,
-        (report) => this.#fetch(target, want, source, report),
+        (report) => this.#fetch(target, want, source, report, call?.place),
         call,
       );
       try {
@@ -157,7 +165,7 @@ export class Store implements AsyncDisposable {
       const resumable = await exists(join(directory.path, "state"));
       const finished = await exists(join(this.layout.blobs, name));
       if (!resumable || finished) directory.discard();
-      else await rm(join(directory.path, "plain"), { force: true });
+      else await rm(join(directory.path, `${name}.plain`), { force: true });
     }
   }
 
@@ -174,14 +182,26 @@ export class Store implements AsyncDisposable {
     want: Want,
     source: Source,
     report: (progress: Progress) => void,
+    place: LockedDirectory | undefined,
   ): Promise<StoredBlob> {
-    const { signal } = this.#closing;
+    if (place !== undefined && target.size <= SMALL)
+      return await this.#fetchIn(place, target, want, source, report, await this.#standing(target, want));
     await using directory = await this.workplace(hexOf(target.digest));
-    const standing = await this.#standing(target, want);
-    if (standing.here !== undefined) {
-      directory.discard();
-      return standing.here;
-    }
+    // Perhaps its last holder has fetched it.
+    const blob = await this.#fetchIn(directory, target, want, source, report, await this.#standing(target, want));
+    directory.discard();
+    return blob;
+  }
+
+  async #fetchIn(
+    directory: LockedDirectory,
+    target: Descriptor,
+    want: Want,
+    source: Source,
+    report: (progress: Progress) => void,
+    standing: Standing,
+  ): Promise<StoredBlob> {
+    if (standing.here !== undefined) return standing.here;
     const options = {
       layout: this.layout,
       pool: this.#pool,
@@ -191,7 +211,7 @@ export class Store implements AsyncDisposable {
       target,
       want,
       directory: directory.path,
-      signal,
+      signal: this.#closing.signal,
       onReceived: (received: number) => report({ digest: target.digest, received, total: target.size }),
     };
     const embedded = embeddedBytes(target, source);
@@ -200,7 +220,6 @@ export class Store implements AsyncDisposable {
         ? await fetchBlob({ ...options, source: embedded ?? source })
         : await inflateStored(options, standing.inflate.path);
     if (blob.stored !== target.digest) this.records.putForm(target.digest, blob.isTar ? "plain" : "raw", blob.stored);
-    directory.discard();
     return blob;
   }
 
