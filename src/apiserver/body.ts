@@ -1,6 +1,7 @@
 import { decode, isRecord, parseYaml, type KubeObject } from "#k8s";
 import { messageOf } from "#base";
 import { decodeKubeProtobuf, KUBE_PROTOBUF } from "#wire";
+import { duplicateFields } from "./duplicates.ts";
 import type { ApiRequest } from "./router.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -67,6 +68,12 @@ function goSyntaxError(message: string, text: string): string {
   if (position === undefined || Number(position) >= text.length || /Unexpected end|Unterminated/.test(message))
     return "unexpected end of JSON input";
   return `invalid character '${text.charAt(Number(position))}' in the JSON text`;
+}
+
+/** The members that a JSON body names twice. */
+export async function duplicatesIn(request: ApiRequest, validation: Validation): Promise<string[]> {
+  if (validation === "Ignore" || mediaTypeOf(request) !== "application/json") return [];
+  return duplicateFields((await request.body()).toString("utf8"));
 }
 
 export type Validation = "Ignore" | "Warn" | "Strict";

@@ -101,8 +101,9 @@ export class Objects {
     else if (options.part === "ephemeralcontainers") resource.prepareEphemeral?.(object, before);
     else resource.prepareUpdate?.(object, before, this.policy);
     const errors = new FieldErrors();
-    validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
     validateMetaUpdate(object.metadata, before.metadata, errors);
+    validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
+    if (options.part === "status") resource.validateStatus?.(object, before, errors);
     if (options.part === undefined) {
       if (resource.kind !== "Pod") resource.validate?.(object, errors, this.policy);
       resource.validateUpdate?.(object, before, errors, this.policy);

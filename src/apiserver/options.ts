@@ -14,6 +14,8 @@ export interface ApiServerOptions {
   readonly port?: number;
   /** Who signs the server's certificate and its clients'. Without it the server speaks plain HTTP, on loopback only. */
   readonly pki?: Pki;
+  /** PEM: who signs the kubelets' certificates. Without it they are not checked, as a kube-apiserver does that is given none. */
+  readonly kubeletCa?: string;
   /** Further names and addresses the server's certificate is for. */
   readonly names?: readonly string[];
   /** `ImageVolume=false,…`, as `--feature-gates` has it. */

@@ -44,7 +44,7 @@ const RENEW_EVERY = 24 * 60 * 60 * 1000;
  * port and the storage. Throws Failure `ADDRESS_IN_USE`, `STORAGE_UNUSABLE` or `INVALID_FLAG`.
  */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const { host = "127.0.0.1", port = 0, pki, log = silent } = options;
+  const { host = "127.0.0.1", port = 0, pki, kubeletCa, log = silent } = options;
   const policy = policyOf(options);
   if (pki === undefined && host !== "localhost" && !host.startsWith("127.") && host !== "::1")
     throw new Failure(
@@ -113,7 +113,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
           commonName: "orlop-apiserver",
           organizations: ["system:masters"],
         });
-        return { ...credential, ca: pki.ca };
+        return { ...credential, ...(kubeletCa === undefined ? {} : { ca: kubeletCa }) };
       }),
     );
   else router.add(...streamingRoutes(apiHost, () => ({ cert: "", key: "" })));

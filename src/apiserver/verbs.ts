@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { isFailure, messageOf } from "#base";
 import { decode, isRecord, jsonPatch, mergePatch, strategicMerge, type KubeObject } from "#k8s";
 import { applyObject, manageUpdate } from "./apply.ts";
-import { decodeAs, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
+import { decodeAs, duplicatesIn, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import type { DeleteOptions, Objects, WriteOptions } from "./objects.ts";
 import { formJson, formOf, listJson, sendJson, sendText, warn } from "./respond.ts";
@@ -55,16 +55,19 @@ export class Verbs {
     const { namespace } = this.place(request);
     const validation = validationOf(request.query);
     const value = await readBody(request, this.resource);
-    const { object, warnings } = decodeAs(this.resource, value, validation);
-    warn(response, [...warnings, ...(this.resource.warnings?.(object) ?? [])]);
-    this.#send(request, response, 201, this.objects.create(this.resource, namespace, object, this.#options(request)));
+    const duplicates = await duplicatesIn(request, validation);
+    const { object, warnings } = decodeAs(this.resource, value, validation, duplicates);
+    const stored = this.objects.create(this.resource, namespace, object, this.#options(request));
+    warn(response, [...warnings, ...(this.resource.warnings?.(stored.object as AnyObject) ?? [])]);
+    this.#send(request, response, 201, stored);
   }
 
   async update(request: ApiRequest, response: ServerResponse, part?: Part): Promise<void> {
     const { namespace, name } = this.place(request);
     const validation = validationOf(request.query);
     const value = await readBody(request, this.resource);
-    const { object, warnings } = decodeAs(this.resource, value, validation);
+    const duplicates = await duplicatesIn(request, validation);
+    const { object, warnings } = decodeAs(this.resource, value, validation, duplicates);
     warn(response, warnings);
     const missing = this.objects.storage.get(this.resource.storedAs, namespace, name) === undefined;
     if (missing && this.resource.createsOnUpdate === true && part === undefined) {

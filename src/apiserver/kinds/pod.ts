@@ -1,8 +1,9 @@
 import { jsonEqual, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
-import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
+import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate, validateStatusUpdate } from "../pods/update.ts";
 import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
+import { podWarnings } from "../pods/warnings.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
@@ -76,7 +77,10 @@ export const pods: Resource = {
   validateEphemeral: (object, before, errors, policy) =>
     validateEphemeralUpdate(object as Pod, before as Pod, policy.podRules, errors),
   validate: (object, errors, policy) => validatePod(object as Pod, policy.podRules, errors),
-  validateUpdate: (object, before, errors) => validatePodUpdate(object as Pod, before as Pod, errors),
+  validateUpdate: (object, before, errors, policy) =>
+    validatePodUpdate(object as Pod, before as Pod, policy.podRules, errors),
+  validateStatus: (object, before, errors) => validateStatusUpdate(object as Pod, before as Pod, errors),
+  warnings: (object) => podWarnings(object as Pod),
   fields(object) {
     const { spec, status } = object as Pod;
     return {

@@ -72,6 +72,7 @@ export interface Resource extends ResourceName {
   /** The same for an update of the ephemeral containers alone. */
   prepareEphemeral?(object: AnyObject, before: AnyObject): void;
   validateEphemeral?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
+  validateStatus?(object: AnyObject, before: AnyObject, errors: FieldErrors): void;
   validate?(object: AnyObject, errors: FieldErrors, policy: Policy): void;
   validateUpdate?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
   /** What an object does that this node cannot: told to the client, never refused. */

@@ -65,6 +65,13 @@ export function specDiff(before: PodSpec, after: PodSpec): string {
   return unifiedDiff(dump(before), dump(after));
 }
 
+/** The same for any value of a type in the schema. */
+export function valueDiff(before: unknown, after: unknown, typeName: string): string {
+  const text = (value: unknown): string[] =>
+    JSON.stringify(internalOf(value, { kind: "struct", name: typeName }), undefined, 1).split("\n");
+  return unifiedDiff(text(before), text(after));
+}
+
 function dump(spec: PodSpec): string[] {
   const security: Record<string, unknown> = { ...spec.securityContext };
   for (const field of MOVED) security[field] = spec[field];

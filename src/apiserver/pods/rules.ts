@@ -34,6 +34,8 @@ export function validateSeccomp(
   errors: FieldErrors,
 ): void {
   if (profile === undefined) return;
+  if (!profile.type) errors.required(`${field}.type`, "type is required when seccompProfile is set");
+  else oneOf(profile.type, ["Localhost", "RuntimeDefault", "Unconfined"], `${field}.type`, errors);
   if (profile.type === "Localhost") {
     if (profile.localhostProfile === undefined)
       errors.required(`${field}.localhostProfile`, "must be set when seccomp type is Localhost");
@@ -44,6 +46,5 @@ export function validateSeccomp(
         profile.localhostProfile,
         "can only be set when seccomp type is Localhost",
       );
-    oneOf(profile.type, ["Localhost", "RuntimeDefault", "Unconfined"], `${field}.type`, errors);
   }
 }

@@ -1,6 +1,6 @@
 import { parseQuantity, type AnyContainer, type LifecycleHandler, type Probe } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
-import { dnsLabelErrors } from "../names.ts";
+import { configKeyErrors, dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors } from "../names.ts";
 import { AT_LEAST_ZERO, MAX_INT32, oneOf, range, validateSeccomp, type PodContext } from "./rules.ts";
 import { descending, fieldRef, resourceRef } from "./validate-volumes.ts";
 
@@ -31,10 +31,9 @@ export function validateContainer(
   else for (const error of dnsLabelErrors(container.name)) errors.invalid(`${at}.name`, container.name, error);
   const image = container.image ?? "";
   if (image === "") errors.required(`${at}.image`);
-  else if (image.trim() !== image) errors.invalid(`${at}.image`, image, "must not have leading or trailing whitespace");
   oneOf(
     container.terminationMessagePolicy,
-    ["FallbackToLogsOnError", "File"],
+    ["File", "FallbackToLogsOnError"],
     `${at}.terminationMessagePolicy`,
     errors,
   );
@@ -44,21 +43,46 @@ export function validateContainer(
   oneOf(container.imagePullPolicy, ["Always", "IfNotPresent", "Never"], `${at}.imagePullPolicy`, errors);
   resources(container, `${at}.resources`, errors);
   security(container, `${at}.securityContext`, errors);
+  if (kind === "ephemeral") plainImage(container, at, errors);
+  const { restartPolicy } = container as { restartPolicy?: string };
+  if (kind === "init") ownRestart(container, at, errors);
   named();
   if (kind === "ephemeral") return ephemeral(container, at, context, errors);
-  const sidecar = kind === "init" && "restartPolicy" in container && container.restartPolicy === "Always";
+  const sidecar = kind === "init" && restartPolicy === "Always";
   if (kind === "app" || sidecar) {
     const { lifecycle } = container;
-    if (lifecycle?.postStart !== undefined) handler(lifecycle.postStart, `${at}.lifecycle.postStart`, errors, context);
-    if (lifecycle?.preStop !== undefined) handler(lifecycle.preStop, `${at}.lifecycle.preStop`, errors, context);
+    if (lifecycle?.postStart !== undefined)
+      handler(lifecycle.postStart, `${at}.lifecycle.postStart`, errors, context.gracePeriod);
+    if (lifecycle?.preStop !== undefined)
+      handler(lifecycle.preStop, `${at}.lifecycle.preStop`, errors, context.gracePeriod);
     probe(container.livenessProbe, `${at}.livenessProbe`, errors, true);
     probe(container.readinessProbe, `${at}.readinessProbe`, errors, false);
     probe(container.startupProbe, `${at}.startupProbe`, errors, true);
+    if (kind === "app") ownRestart(container, at, errors);
   } else {
     for (const name of ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] as const)
       if (container[name] !== undefined)
         errors.forbidden(`${at}.${name}`, `may not be set for init containers without restartPolicy=Always`);
   }
+}
+
+/** A Pod's image has no blanks around it; a template's may. */
+export function plainImage(container: AnyContainer, at: string, errors: FieldErrors): void {
+  const image = container.image ?? "";
+  if (image.trim() !== image) errors.invalid(`${at}.image`, image, "must not have leading or trailing whitespace");
+}
+
+function ownRestart(container: AnyContainer, at: string, errors: FieldErrors): void {
+  const { restartPolicy, restartPolicyRules = [] } = container as {
+    restartPolicy?: string;
+    restartPolicyRules?: unknown[];
+  };
+  const policies = ["Always", "Never", "OnFailure"];
+  if (restartPolicy === undefined) {
+    if (restartPolicyRules.length > 0)
+      errors.required(`${at}.restartPolicy`, "must specify restartPolicy when restart rules are used");
+  } else if (!policies.includes(restartPolicy)) errors.unsupported(`${at}.restartPolicy`, restartPolicy, policies);
+  if (restartPolicyRules.length > 20) errors.tooMany(`${at}.restartPolicyRules`, restartPolicyRules.length, 20);
 }
 
 function ephemeral(container: AnyContainer, at: string, context: PodContext, errors: FieldErrors): void {
@@ -79,8 +103,9 @@ function ports(container: AnyContainer, field: string, errors: FieldErrors): voi
   for (const [i, port] of (container.ports ?? []).entries()) {
     const at = `${field}[${i}]`;
     if (port.name) {
-      for (const error of portNameErrors(port.name)) errors.invalid(`${at}.name`, port.name, error);
-      if (names.has(port.name)) errors.duplicate(`${at}.name`, port.name);
+      const wrong = portNameErrors(port.name);
+      for (const error of wrong) errors.invalid(`${at}.name`, port.name, error);
+      if (wrong.length === 0 && names.has(port.name)) errors.duplicate(`${at}.name`, port.name);
       names.add(port.name);
     }
     if (!port.containerPort) errors.required(`${at}.containerPort`);
@@ -117,8 +142,10 @@ function environment(container: AnyContainer, at: string, errors: FieldErrors): 
       ["secretKeyRef", secret],
     ] as const) {
       if (ref === undefined) continue;
-      if (!ref.name) errors.required(`${here}.valueFrom.${name}.name`);
-      if (!ref.key) errors.required(`${here}.valueFrom.${name}.key`);
+      const field = `${here}.valueFrom.${name}`;
+      for (const error of dnsSubdomainErrors(ref.name ?? "")) errors.invalid(`${field}.name`, ref.name ?? "", error);
+      if (!ref.key) errors.required(`${field}.key`);
+      else for (const error of configKeyErrors(ref.key)) errors.invalid(`${field}.key`, ref.key, error);
     }
     const sources = Object.keys(from).length;
     if (sources === 0)
@@ -128,7 +155,8 @@ function environment(container: AnyContainer, at: string, errors: FieldErrors): 
         "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
       );
     else if (env.value) errors.invalid(`${here}.valueFrom`, "", "may not be specified when `value` is not empty");
-    if (sources > 1) errors.invalid(`${here}.valueFrom`, "", "may not have more than one field specified at a time");
+    else if (sources > 1)
+      errors.invalid(`${here}.valueFrom`, "", "may not have more than one field specified at a time");
   }
   for (const [i, from] of (container.envFrom ?? []).entries()) {
     const here = `${at}.envFrom[${i}]`;
@@ -136,8 +164,8 @@ function environment(container: AnyContainer, at: string, errors: FieldErrors): 
     if (from.configMapRef !== undefined && !from.configMapRef.name) errors.required(`${here}.configMapRef.name`);
     if (from.secretRef !== undefined && !from.secretRef.name) errors.required(`${here}.secretRef.name`);
     const sources = [from.configMapRef, from.secretRef].filter((ref) => ref !== undefined).length;
-    if (sources === 0) errors.invalid(here, "", "must specify one of: `configMapRef` or `secretRef`");
-    if (sources > 1) errors.invalid(here, "", "may not have more than one field specified at a time");
+    if (sources === 0) errors.invalid(`${at}.envFrom`, "", "must specify one of: `configMapRef` or `secretRef`");
+    if (sources > 1) errors.invalid(`${at}.envFrom`, "", "may not have more than one field specified at a time");
   }
 }
 
@@ -172,7 +200,7 @@ function mounts(container: AnyContainer, field: string, context: PodContext, err
           "Bidirectional mount propagation is available only to privileged containers",
         );
     }
-    recursive(mount, at, errors);
+    recursive(mount, `${field}.recursiveReadOnly`, errors);
   }
 }
 
@@ -185,28 +213,48 @@ function recursive(
   if (value === undefined || value === "Disabled") return;
   const modes = ["Disabled", "IfPossible", "Enabled"];
   if (!modes.includes(value)) {
-    errors.unsupported(`${at}.recursiveReadOnly`, value, modes);
+    errors.unsupported(at, value, modes);
     return;
   }
-  if (mount.readOnly !== true)
-    errors.forbidden(`${at}.recursiveReadOnly`, "may only be specified when readOnly is true");
+  if (mount.readOnly !== true) errors.forbidden(at, "may only be specified when readOnly is true");
   if (mount.mountPropagation !== undefined && mount.mountPropagation !== "None")
-    errors.forbidden(`${at}.recursiveReadOnly`, "may only be specified when mountPropagation is None or not specified");
+    errors.forbidden(at, "may only be specified when mountPropagation is None or not specified");
 }
+
+const STANDARD = ["cpu", "memory", "ephemeral-storage"];
+const HUGE = "hugepages-";
+const WHOLE = ["count", "pods", "services"];
 
 function resources(container: AnyContainer, at: string, errors: FieldErrors): void {
   const { limits = {}, requests = {} } = container.resources ?? {};
-  for (const [list, values] of [
-    ["limits", limits],
-    ["requests", requests],
-  ] as const)
-    for (const [name, value] of Object.entries(values))
-      if (parseQuantity(value).nano < 0n) errors.invalid(`${at}.${list}[${name}]`, value, AT_LEAST_ZERO);
+  for (const [name, value] of Object.entries(limits)) resource(name, value, `${at}.limits[${name}]`, errors);
   for (const [name, value] of Object.entries(requests)) {
+    resource(name, value, `${at}.requests[${name}]`, errors);
     const limit = limits[name];
-    if (limit !== undefined && parseQuantity(value).nano > parseQuantity(limit).nano)
+    const overcommit = !name.includes("/") && !name.startsWith(HUGE);
+    if (limit === undefined) {
+      if (!overcommit) errors.required(`${at}.limits`, "Limit must be set for non overcommitable resources");
+      continue;
+    }
+    const [asked, most] = [parseQuantity(value).nano, parseQuantity(limit).nano];
+    if (asked !== most && !overcommit)
+      errors.invalid(`${at}.requests`, value, `must be equal to ${name} limit of ${limit}`);
+    else if (asked > most)
       errors.invalid(`${at}.requests`, value, `must be less than or equal to ${name} limit of ${limit}`);
   }
+  const names = [...Object.keys(limits), ...Object.keys(requests)];
+  if (names.some((name) => name.startsWith(HUGE)) && !names.some((name) => name === "cpu" || name === "memory"))
+    errors.forbidden(at, "HugePages require cpu or memory");
+}
+
+function resource(name: string, value: string, at: string, errors: FieldErrors): void {
+  for (const error of qualifiedNameErrors(name)) errors.invalid(at, name, error);
+  if (!name.includes("/") && !STANDARD.includes(name) && !name.startsWith(HUGE))
+    errors.invalid(at, name, "must be a standard resource for containers");
+  const { nano } = parseQuantity(value);
+  if (nano < 0n) errors.invalid(at, value, AT_LEAST_ZERO);
+  if ((name.includes("/") || WHOLE.includes(name)) && nano % 1_000_000_000n !== 0n)
+    errors.invalid(at, value, "must be an integer");
 }
 
 function security(container: AnyContainer, at: string, errors: FieldErrors): void {
@@ -216,7 +264,8 @@ function security(container: AnyContainer, at: string, errors: FieldErrors): voi
     const id = context[name];
     if (id !== undefined && (id < 0 || id > MAX_INT32)) errors.invalid(`${at}.${name}`, id, range(0, MAX_INT32));
   }
-  if (context.procMount !== undefined) oneOf(context.procMount, ["Default", "Unmasked"], `${at}.procMount`, errors);
+  if (context.procMount !== undefined && !["Default", "Unmasked"].includes(context.procMount))
+    errors.unsupported(`${at}.procMount`, context.procMount, ["Default", "Unmasked"]);
   validateSeccomp(context.seccompProfile, `${at}.seccompProfile`, errors);
   if (context.allowPrivilegeEscalation === false) {
     if (context.privileged === true)
@@ -254,7 +303,7 @@ function probe(value: Probe | undefined, at: string, errors: FieldErrors, succes
 
 const HANDLERS = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"] as const;
 
-function handler(value: Probe & LifecycleHandler, at: string, errors: FieldErrors, lifecycle?: PodContext): void {
+function handler(value: Probe & LifecycleHandler, at: string, errors: FieldErrors, gracePeriod?: number): void {
   const given = value as unknown as Record<string, Record<string, unknown> | undefined>;
   let found = 0;
   for (const name of HANDLERS) {
@@ -268,16 +317,18 @@ function handler(value: Probe & LifecycleHandler, at: string, errors: FieldError
     if (name === "httpGet") {
       if (!action["path"]) errors.required(`${at}.httpGet.path`);
       portNumber(action["port"], `${at}.httpGet.port`, errors);
-      oneOf(action["scheme"] as string | undefined, ["HTTP", "HTTPS"], `${at}.httpGet.scheme`, errors);
+      const scheme = action["scheme"] as string | undefined;
+      if (scheme !== "HTTP" && scheme !== "HTTPS")
+        errors.unsupported(`${at}.httpGet.scheme`, scheme ?? "", ["HTTP", "HTTPS"]);
     }
     if (name === "tcpSocket" || name === "grpc") portNumber(action["port"], `${at}.${name}.port`, errors);
-    if (name === "sleep" && lifecycle !== undefined) {
+    if (name === "sleep" && gracePeriod !== undefined) {
       const seconds = Number(action["seconds"]);
-      if (seconds < 0 || seconds > lifecycle.gracePeriod)
+      if (seconds < 0 || seconds > gracePeriod)
         errors.invalid(
           `${at}.sleep`,
           seconds,
-          `must be non-negative and less than terminationGracePeriodSeconds (${lifecycle.gracePeriod}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep.`,
+          `must be non-negative and less than terminationGracePeriodSeconds (${gracePeriod})`,
         );
     }
   }

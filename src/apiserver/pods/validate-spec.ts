@@ -1,9 +1,9 @@
 import { isIP } from "node:net";
 import type { AnyContainer, Pod, PodSpec } from "#k8s";
-import { validateContainer } from "./validate-container.ts";
+import { plainImage, validateContainer } from "./validate-container.ts";
 import type { FieldErrors } from "../field-errors.ts";
-import { dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors, validateLabels } from "../names.ts";
-import { AT_LEAST_ZERO, MAX_INT32, oneOf, range, validateSeccomp, type PodContext, type PodRules } from "./rules.ts";
+import { dnsLabelErrors, dnsSubdomainErrors, labelValueErrors, qualifiedNameErrors, validateLabels } from "../names.ts";
+import { MAX_INT32, oneOf, range, validateSeccomp, type PodContext, type PodRules } from "./rules.ts";
 import { validateVolumes } from "./validate-volumes.ts";
 
 /** Everything upstream's ValidatePodSpec finds, in its order and words, for the fields this node honours. */
@@ -23,8 +23,6 @@ export function validatePodSpec(spec: PodSpec, field: string, rules: PodRules, e
   oneOf(spec.dnsPolicy, ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], `${field}.dnsPolicy`, errors);
   validateLabels(spec.nodeSelector, `${field}.nodeSelector`, errors);
   validatePodSecurity(spec, `${field}.securityContext`, errors);
-  for (const [i, secret] of (spec.imagePullSecrets ?? []).entries())
-    if (!secret.name) errors.required(`${field}.imagePullSecrets[${i}].name`);
   validateDns(spec, `${field}.dnsConfig`, errors);
   for (const [i, gate] of (spec.readinessGates ?? []).entries())
     for (const error of qualifiedNameErrors(gate.conditionType))
@@ -64,14 +62,29 @@ export function validatePodSpec(spec: PodSpec, field: string, rules: PodRules, e
   if (spec.os !== undefined) oneOf(spec.os.name, ["linux", "windows"], `${field}.os.name`, errors);
 }
 
-/** A Pod's own rules, after its metadata's. */
+/** The spec's rules and those that hold for Pods alone, not for templates: on every write of a Pod. */
+export function validatePodOnly(spec: PodSpec, rules: PodRules, errors: FieldErrors): void {
+  validatePodSpec(spec, "spec", rules, errors);
+  if (!spec.serviceAccountName)
+    for (const [i, volume] of (spec.volumes ?? []).entries())
+      for (const [j, source] of (volume.projected?.sources ?? []).entries())
+        if (source.serviceAccountToken !== undefined)
+          errors.forbidden(
+            `spec.volumes[${i}].projected.sources[${j}].serviceAccountToken`,
+            "must not be specified when serviceAccountName is not set",
+          );
+  for (const list of ["containers", "initContainers"] as const)
+    for (const [i, container] of (spec[list] ?? []).entries()) plainImage(container, `spec.${list}[${i}]`, errors);
+}
+
+/** What a new Pod must be, after its metadata. */
 export function validatePod(pod: Pod, rules: PodRules, errors: FieldErrors): void {
   const spec = pod.spec ?? { containers: [] };
-  validatePodSpec(spec, "spec", rules, errors);
+  validatePodOnly(spec, rules, errors);
   if ((spec.ephemeralContainers ?? []).length > 0)
     errors.forbidden("spec.ephemeralContainers", "cannot be set on create");
-  if (spec.terminationGracePeriodSeconds !== undefined && spec.terminationGracePeriodSeconds < 0)
-    errors.invalid("spec.terminationGracePeriodSeconds", spec.terminationGracePeriodSeconds, AT_LEAST_ZERO);
+  if (spec.nodeName && (spec.schedulingGates ?? []).length > 0)
+    errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
 }
 
 function validateAll(
@@ -90,27 +103,33 @@ function validateAll(
     });
   }
   if (kind === "ephemeral") return;
-  const ports = new Set<string>();
-  for (const [i, container] of containers.entries())
+  let ports = new Set<string>();
+  for (const [i, container] of containers.entries()) {
+    // Init containers run one by one.
+    if (kind === "init") ports = new Set();
     for (const [j, port] of (container.ports ?? []).entries()) {
       if (!port.hostPort) continue;
       const key = `${port.protocol}/${port.hostIP ?? ""}/${port.hostPort}`;
       if (ports.has(key)) errors.duplicate(`${field}[${i}].ports[${j}].hostPort`, key);
       ports.add(key);
     }
+  }
 }
 
 function validateHostPorts(spec: PodSpec, field: string, errors: FieldErrors): void {
-  for (const list of ["containers", "initContainers"] as const)
-    for (const [i, container] of (spec[list] ?? []).entries())
-      for (const [j, port] of (container.ports ?? []).entries())
-        if (port.hostPort !== port.containerPort)
-          errors.invalid(
-            `${field}.${list}[${i}].ports[${j}].hostPort`,
-            port.hostPort ?? 0,
-            "must match `containerPort` when `hostNetwork` is true",
-          );
+  for (const [i, container] of spec.containers.entries())
+    for (const [j, port] of (container.ports ?? []).entries())
+      if (port.hostPort !== port.containerPort)
+        errors.invalid(
+          `${field}.containers[${i}].ports[${j}].hostPort`,
+          port.hostPort ?? 0,
+          "must match `containerPort` when `hostNetwork` is true",
+        );
 }
+
+const SYSCTL_PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+const SYSCTL_WORDS = `^(${SYSCTL_PART}[\\./])*${SYSCTL_PART}$`;
+const SYSCTL = new RegExp(SYSCTL_WORDS);
 
 function validatePodSecurity(spec: PodSpec, field: string, errors: FieldErrors): void {
   const security = spec.securityContext;
@@ -124,9 +143,16 @@ function validatePodSecurity(spec: PodSpec, field: string, errors: FieldErrors):
   id(security.runAsGroup, "runAsGroup");
   for (const [i, group] of (security.supplementalGroups ?? []).entries()) id(group, `supplementalGroups[${i}]`);
   if (spec.shareProcessNamespace === true && spec.hostPID === true)
-    errors.invalid("spec.shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled");
-  for (const [i, sysctl] of (security.sysctls ?? []).entries())
-    if (!sysctl.name) errors.required(`${field}.sysctls[${i}].name`);
+    errors.invalid(`${field}.shareProcessNamespace`, true, "ShareProcessNamespace and HostPID cannot both be enabled");
+  const sysctls = new Set<string>();
+  for (const [i, { name }] of (security.sysctls ?? []).entries()) {
+    const at = `${field}.sysctls[${i}].name`;
+    if (!name) errors.required(at);
+    else if (name.length > 253 || !SYSCTL.test(name))
+      errors.invalid(at, name, `must have at most 253 characters and match regex ${SYSCTL_WORDS}`);
+    else if (sysctls.has(name)) errors.duplicate(at, name);
+    sysctls.add(name);
+  }
   if (security.fsGroupChangePolicy !== undefined)
     oneOf(security.fsGroupChangePolicy, ["Always", "OnRootMismatch"], `${field}.fsGroupChangePolicy`, errors);
   validateSeccomp(security.seccompProfile, `${field}.seccompProfile`, errors);
@@ -135,9 +161,12 @@ function validatePodSecurity(spec: PodSpec, field: string, errors: FieldErrors):
 function validateDns(spec: PodSpec, field: string, errors: FieldErrors): void {
   const dns = spec.dnsConfig;
   if (spec.dnsPolicy === "None") {
-    if (dns === undefined) errors.required(field, "must provide `dnsConfig` when `dnsPolicy` is None");
-    else if ((dns.nameservers ?? []).length === 0)
-      errors.required(`${field}.nameservers`, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    if (dns === undefined) return errors.required(field, "must provide `dnsConfig` when `dnsPolicy` is None");
+    if ((dns.nameservers ?? []).length === 0)
+      return errors.required(
+        `${field}.nameservers`,
+        "must provide at least one DNS nameserver when `dnsPolicy` is None",
+      );
   }
   if ((dns?.nameservers ?? []).length > 3)
     errors.invalid(`${field}.nameservers`, dns?.nameservers, "must not have more than 3 nameservers");
@@ -181,11 +210,13 @@ function validateTolerations(spec: PodSpec, field: string, errors: FieldErrors):
         "effect must be 'NoExecute' when `tolerationSeconds` is set",
       );
     const operator = toleration.operator ?? "";
-    if (operator === "Exists") {
+    if (operator === "" || operator === "Equal") {
+      const wrong = labelValueErrors(toleration.value ?? "");
+      if (wrong.length > 0) errors.invalid(`${at}.operator`, toleration.value, wrong.join(";"));
+    } else if (operator === "Exists") {
       if (toleration.value)
         errors.invalid(`${at}.operator`, toleration.value, "value must be empty when `operator` is 'Exists'");
-    } else if (operator !== "Equal" && operator !== "")
-      errors.unsupported(`${at}.operator`, operator, ["Equal", "Exists"]);
+    } else errors.unsupported(`${at}.operator`, operator, ["Equal", "Exists"]);
     if (toleration.effect && !["NoSchedule", "PreferNoSchedule", "NoExecute"].includes(toleration.effect))
       errors.unsupported(`${at}.effect`, toleration.effect, ["NoSchedule", "PreferNoSchedule", "NoExecute"]);
   }

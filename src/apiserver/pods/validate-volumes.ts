@@ -269,7 +269,8 @@ function projections(sources: unknown, at: string, errors: FieldErrors): void {
           seconds,
           "may not specify a duration larger than 2^32 seconds",
         );
-      if (!serviceAccountToken["path"]) errors.required(`${here}.serviceAccountToken.path`);
+      if (!serviceAccountToken["path"]) errors.required(`${at}.path`);
+      else localFile(serviceAccountToken["path"], `${at}.path`, errors);
     }
   }
 }
