@@ -10,29 +10,52 @@ export async function readAll(
   limit: number,
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
+  const bytes = await readUpTo(response, url, limit, signal);
+  if (bytes !== undefined) return bytes;
+  const message = `${url.host}: the answer to ${url.pathname} is larger than ${limit} bytes`;
+  throw new Failure("RESOURCE_EXHAUSTED", "TOO_LARGE", message);
+}
+
+/** The content of a descriptor. @throws Failure DIGEST_MISMATCH, SIZE_MISMATCH, REGISTRY_UNAVAILABLE; the signal's reason */
+export async function readContent(
+  response: WireResponse,
+  url: URL,
+  target: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const bytes = await readUpTo(response, url, target.size, signal);
+  if (bytes === undefined) {
+    const message = `${url.host} sent more than the ${target.size} bytes of ${target.digest}`;
+    throw new Failure("DATA_LOSS", "SIZE_MISMATCH", message);
+  }
+  verify(bytes, target, url.host);
+  return bytes;
+}
+
+/** Undefined where there are more than `limit` bytes; the rest is not read. */
+async function readUpTo(
+  response: WireResponse,
+  url: URL,
+  limit: number,
+  signal: AbortSignal | undefined,
+): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   try {
     for await (const chunk of response.body) {
       chunks.push(chunk);
       length += chunk.length;
-      if (length > limit) break;
+      if (length > limit) return undefined;
     }
   } catch (error) {
     signal?.throwIfAborted();
     throw networkFailure("GET", url, error);
   }
-  if (length > limit)
-    throw new Failure(
-      "RESOURCE_EXHAUSTED",
-      "TOO_LARGE",
-      `${url.host}: the answer to ${url.pathname} is larger than ${limit} bytes`,
-    );
   return Buffer.concat(chunks, length);
 }
 
 /** @throws Failure DIGEST_MISMATCH, SIZE_MISMATCH naming digest and host */
-export function verify(bytes: Uint8Array, target: Descriptor, from: string): void {
+function verify(bytes: Uint8Array, target: Descriptor, from: string): void {
   if (bytes.byteLength !== target.size)
     throw new Failure(
       "DATA_LOSS",

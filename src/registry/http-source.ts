@@ -14,7 +14,7 @@ import {
   type Reference,
   type Source,
 } from "#oci";
-import { embedded, exactly, readAll, verify } from "./body.ts";
+import { embedded, exactly, readAll, readContent } from "./body.ts";
 import { parseContentRange } from "./content-range.ts";
 import type { ApiRequest, ApiResponse, EndpointClient } from "./endpoint-client.ts";
 import { nextPage } from "./link.ts";
@@ -75,9 +75,7 @@ export class HttpSource implements Source {
         contentRequest(client, target.digest, isManifest, call),
         async (answer) => {
           if (answer.response.statusCode !== 200) throw await refusal("GET", answer, client, target.digest, isManifest);
-          const bytes = await readAll(answer.response, answer.url, target.size, call?.signal);
-          verify(bytes, target, client.endpoint.host);
-          return bytes;
+          return readContent(answer.response, answer.url, target, call?.signal);
         },
         isLast,
       );
