@@ -41,7 +41,8 @@ export async function startRegistry(options: DockerRegistryOptions = {}): Promis
   const port = options.port ?? (await freePort());
   await writeFile(join(dir, "htpasswd"), HTPASSWD);
   await writeFile(join(dir, "config.yml"), JSON.stringify(await configuration(options, dir, port), undefined, 2));
-  const child = spawn("docker-registry", ["serve", join(dir, "config.yml")], {
+  // It ends with the test, even when that is killed.
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "docker-registry", "serve", join(dir, "config.yml")], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, OTEL_TRACES_EXPORTER: "none" },
   });
