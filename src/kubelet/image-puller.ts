@@ -2,12 +2,13 @@ import { Failure, messageOf } from "#base";
 import type { ObjectReference } from "#k8s";
 import { parseReference } from "#oci";
 import type { Backoff } from "./backoff.ts";
-import type { AuthInit, Runtime, SandboxConfig } from "./cri.ts";
+import type { Runtime, SandboxConfig } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";
 import { goDuration } from "./go-duration.ts";
 import { runtimeMessage } from "./grpc-text.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PullLimits } from "./pull-limits.ts";
+import type { PullCredential, PullRecords } from "./pull-records.ts";
 import { askProgress, describeProgress, type PullProgress } from "./pull-progress.ts";
 import type { ImageUser } from "./security.ts";
 
@@ -26,7 +27,7 @@ export interface ImageRequest {
   readonly isVolume: boolean;
   readonly annotations: Readonly<Record<string, string>>;
   /** Read when a pull begins. Tried in turn; none means anonymous. */
-  readonly credentials: () => Promise<readonly AuthInit[]>;
+  readonly credentials: () => Promise<readonly PullCredential[]>;
   readonly sandbox: SandboxConfig | undefined;
 }
 
@@ -58,6 +59,7 @@ export interface ImagePullerOptions {
   readonly recorder: EventRecorder;
   readonly backoff: Backoff;
   readonly limits: PullLimits;
+  readonly records: PullRecords;
   readonly metrics: Metrics;
   readonly now: () => number;
   /** Between two tries of what no back-off delays, in milliseconds. */
@@ -70,7 +72,7 @@ export interface ImagePullerOptions {
 export const backoffKey = (podUid: string, reference: string): string => `${podUid}_${reference}`;
 
 export function createImagePuller(options: ImagePullerOptions): ImagePuller {
-  const { runtime, recorder, backoff, limits, metrics, now, retryMs } = options;
+  const { runtime, recorder, backoff, limits, records, metrics, now, retryMs } = options;
 
   const statusOf = async (request: ImageRequest, image: string) => {
     const { image: found } = await runtime.imageStatus({ image: specOf(request, image), verbose: false });
@@ -81,18 +83,20 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
     const credentials = await request.credentials();
     const failures: string[] = [];
     let last: unknown;
-    for (const auth of credentials.length > 0 ? credentials : [undefined]) {
+    await records.begin(image);
+    for (const credential of credentials.length > 0 ? credentials : [undefined]) {
       try {
         const { imageRef } = await runtime.pullImage(
           {
             image: specOf(request, image),
-            ...(auth ? { auth } : {}),
+            ...(credential ? { auth: credential.auth } : {}),
             ...(request.sandbox ? { sandboxConfig: request.sandbox } : {}),
           },
           { signal },
         );
         if (imageRef === "")
           throw new Failure("INTERNAL", "NO_IMAGE_REF", `imageRef of image ${JSON.stringify(image)} is not set`);
+        await records.end(imageRef, image, credential);
         return imageRef;
       } catch (error) {
         signal.throwIfAborted();
@@ -100,6 +104,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
         last = error;
       }
     }
+    await records.fail(image);
     if (failures.length === 1) throw last;
     throw new Failure("UNKNOWN", "PULL_FAILED", `[${[...new Set(failures)].join(", ")}]`);
   };
@@ -159,12 +164,13 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
           warn(request, "InspectFailed", message);
           throw new ImageFailure("ImageInspectError", message, retryMs);
         }
+        const usable = found !== undefined && !(await records.mustPull(found.id, image, request.credentials));
         metrics.ensured.inc({
           pull_policy: policy.toLowerCase(),
           present_locally: String(found !== undefined),
-          pull_required: String(found === undefined && policy !== "Never"),
+          pull_required: String(!usable && policy !== "Never"),
         });
-        if (found) {
+        if (found && usable) {
           const message = `Container image ${quoted} already present on machine and can be accessed by the pod`;
           recorder.event(request.about, "Normal", "Pulled", message);
           return readyOf(found.id, found, image);

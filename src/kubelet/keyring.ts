@@ -2,12 +2,15 @@ import { Failure, messageOf } from "#base";
 import type { Secret } from "#k8s";
 import type { Reference } from "#oci";
 import type { AuthInit } from "./cri.ts";
+import type { PullCredential } from "./pull-records.ts";
 
 /** One login and the registries, globs or path prefixes it is for. */
 export interface KeyringEntry {
   /** `quay.io`, `*.example.com`, `quay.io/team`, with or without a port. */
   readonly pattern: string;
   readonly auth: AuthInit;
+  /** The Secret it is from; the node's own logins have none. */
+  readonly secret?: PullCredential["secret"];
 }
 
 interface DockerAuth {
@@ -36,22 +39,28 @@ export function parseDockerConfig(text: string, legacy = false): KeyringEntry[] 
 
 /** The logins of a pull secret, of either type. @throws Failure that names the secret */
 export function keysOfSecret(secret: Secret): KeyringEntry[] {
-  const name = `${secret.metadata?.namespace}/${secret.metadata?.name}`;
+  const { uid = "", namespace = "", name = "" } = secret.metadata ?? {};
   const json = secret.data?.[".dockerconfigjson"];
   const legacy = secret.data?.[".dockercfg"];
   try {
-    if (secret.type === "kubernetes.io/dockerconfigjson" && json) return parseDockerConfig(decode(json));
-    if (secret.type === "kubernetes.io/dockercfg" && legacy) return parseDockerConfig(decode(legacy), true);
+    const entries =
+      secret.type === "kubernetes.io/dockerconfigjson" && json
+        ? parseDockerConfig(decode(json))
+        : secret.type === "kubernetes.io/dockercfg" && legacy
+          ? parseDockerConfig(decode(legacy), true)
+          : [];
+    return entries.map((entry) => ({ ...entry, secret: { uid, namespace, name } }));
   } catch (error) {
-    throw new Failure("INVALID_ARGUMENT", "BAD_PULL_SECRET", `secret ${name}: ${messageOf(error)}`);
+    throw new Failure("INVALID_ARGUMENT", "BAD_PULL_SECRET", `secret ${namespace}/${name}: ${messageOf(error)}`);
   }
-  return [];
 }
 
 /** Every login that is for this reference, the most specific first; the order of equally specific ones is kept. */
-export function matchKeys(entries: readonly KeyringEntry[], reference: Reference): AuthInit[] {
+export function matchKeys(entries: readonly KeyringEntry[], reference: Reference): PullCredential[] {
   const found = entries.filter(({ pattern }) => matches(pattern, reference));
-  return found.sort((a, b) => specificity(b.pattern) - specificity(a.pattern)).map(({ auth }) => auth);
+  return found
+    .sort((a, b) => specificity(b.pattern) - specificity(a.pattern))
+    .map(({ auth, secret }) => ({ auth, secret }));
 }
 
 function matches(pattern: string, { registry, repository }: Reference): boolean {

@@ -15,6 +15,7 @@ import { startNodeReporter } from "./node-status.ts";
 import { createObjectReader } from "./objects.ts";
 import { startPods } from "./pods.ts";
 import { createPullLimits } from "./pull-limits.ts";
+import { openPullRecords, type VerificationPolicy } from "./pull-records.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
 import { createVolumes } from "./volumes.ts";
@@ -32,6 +33,8 @@ export interface KubeletConfig {
   readonly maxParallelImagePulls?: number;
   readonly registryPullQPS?: number;
   readonly registryBurst?: number;
+  readonly imagePullCredentialsVerificationPolicy?: VerificationPolicy;
+  readonly preloadedImagesVerificationAllowlist?: readonly string[];
   readonly clusterDNS?: readonly string[];
   readonly clusterDomain?: string;
   readonly resolvConf?: string;
@@ -95,6 +98,11 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
   const imageBackoff = new Backoff(config.imageBackOff?.initial ?? 10_000, config.imageBackOff?.max ?? 300_000);
   const retryMs = config.retryPeriod ?? 10_000;
   const metrics = createMetrics();
+  const records = await openPullRecords({
+    directory: join(rootDir, "image_manager"),
+    policy: config.imagePullCredentialsVerificationPolicy ?? "NeverVerifyPreloadedImages",
+    allowlist: config.preloadedImagesVerificationAllowlist ?? [],
+  });
   const limits = createPullLimits({
     maxParallel: config.maxParallelImagePulls ?? 0,
     qps: config.registryPullQPS ?? 5,
@@ -111,6 +119,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       recorder,
       backoff: imageBackoff,
       limits,
+      records,
       metrics,
       now,
       retryMs,

@@ -2,16 +2,16 @@ import { messageOf } from "#base";
 import type { Pod } from "#k8s";
 import { parseReference } from "#oci";
 import type { Kubelet } from "./context.ts";
-import type { AuthInit } from "./cri.ts";
 import { referenceTo } from "./events.ts";
 import { type KeyringEntry, keysOfSecret, matchKeys } from "./keyring.ts";
 import { namespaceOf, specOf } from "./pod.ts";
+import type { PullCredential } from "./pull-records.ts";
 
 /**
  * The logins for one reference of a Pod: its imagePullSecrets' (which admission takes from the service account where the Pod
  * names none), then the node's. A secret that is missing or unreadable is an Event, and the others are tried.
  */
-export async function pullCredentials(kubelet: Kubelet, pod: Pod, reference: string): Promise<AuthInit[]> {
+export async function pullCredentials(kubelet: Kubelet, pod: Pod, reference: string): Promise<PullCredential[]> {
   const parsed = parseReference(reference);
   const own: KeyringEntry[] = [];
   const missing: string[] = [];

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { Failure, messageOf } from "#base";
 import type { Pod } from "#k8s";
+import { joinStreams } from "#wire";
 import type { Kubelet } from "./context.ts";
 import { uidOf } from "./pod.ts";
 import { newestOf, readySandbox, viewPod } from "./pod-view.ts";
@@ -176,16 +177,11 @@ async function tunnel(
   const target = new URL(await streamingUrl(opened(door), url));
   const upstream = connect({ host: target.hostname.replace(/^\[|\]$/g, ""), port: Number(target.port || 80) });
   sockets.add(upstream);
-  upstream.once("close", () => {
-    sockets.delete(upstream);
-    client.destroy();
-  });
-  client.once("close", () => upstream.destroy());
+  upstream.once("close", () => sockets.delete(upstream));
   await new Promise<void>((resolve, reject) => {
     upstream.once("connect", resolve);
     upstream.once("error", reject);
   });
-  upstream.on("error", () => client.destroy());
   const lines = [`${request.method ?? "POST"} ${target.pathname}${target.search} HTTP/1.1`, `Host: ${target.host}`];
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
     const name = request.rawHeaders[i] ?? "";
@@ -194,8 +190,7 @@ async function tunnel(
   upstream.setNoDelay(true);
   upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
   upstream.write(head);
-  client.pipe(upstream);
-  upstream.pipe(client);
+  await joinStreams(client, upstream);
 }
 
 async function streamingUrl({ kubelet, pods }: Door, url: URL): Promise<string> {
