@@ -3,7 +3,7 @@ import type { TarBytes, TarEntry, TarExtent, Time } from "./entry.ts";
 import { BLOCK, checksumFits, Header, isZero, type NumberField } from "./header.ts";
 import { beyond, broken, TAR_LIMITS, type TarLimits } from "./limits.ts";
 import { addRecords, noRecords, parseNatural, parseTime, xattrsOf, type PaxRecords } from "./pax.ts";
-import { extentsOf, readOldGnu, readPaxSparse } from "./sparse.ts";
+import { extentsOf, readOldGnu, readPaxSparse, type SparseMap } from "./sparse.ts";
 import { Window } from "./window.ts";
 
 /** What the headers before a member say of it. */
@@ -28,6 +28,8 @@ const TYPES: Readonly<Record<string, TarEntry["type"]>> = {
   "6": "fifo",
   D: "directory",
 };
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 const NO_EXTENTS: readonly TarExtent[] = [];
 /** What a piece of a sparse file and an attribute cost at least, in bytes. */
 const PIECE = 24;
@@ -107,6 +109,10 @@ function readMember(
   limits: TarLimits,
 ): { readonly entry: TarEntry | undefined; readonly end: number } {
   const { offset } = header;
+  // GNU's volume labels name no file.
+  if (type === "V") return { entry: undefined, end: offset + BLOCK };
+  if (type === "M") throw broken("it is a later volume of an archive; only whole archives can be used", offset);
+
   const record = (key: string): Buffer | undefined => {
     const value = pending?.pax.values.get(key) ?? globals.pax.values.get(key);
     return value === undefined || value.length === 0 ? undefined : value;
@@ -115,54 +121,52 @@ function readMember(
     const value = record(key);
     return value === undefined ? header.number(field) : parseNatural(value, key, offset);
   };
-  const body = offset + BLOCK;
-  // GNU's incremental dumps ("M", "V", "D") and old long names say nothing of the tree; D is a directory with data behind it.
-  if (type === "V" || type === "M") {
-    if (type === "M") throw broken("it is a later volume of an archive; only whole archives can be used", offset);
-    return { entry: undefined, end: body };
-  }
   const recordPath = record("GNU.sparse.name") ?? record("path");
   const path = recordPath === undefined ? (pending?.longName ?? header.path) : nameOf(recordPath);
   // v7 had no directories: a file whose name ends in a slash is one.
   const kind = type === "\0" && path.endsWith("/") ? "directory" : (TYPES[type] ?? "file");
-  const hasData = kind === "file" || type === "D";
-  const stored = hasData ? number("size", "size") : 0;
-  if (stored < 0) throw broken("a member has a negative size", offset);
-  let size = kind === "file" ? stored : 0;
-  let extents = kind === "file" && stored > 0 ? [{ at: 0, offset: body, length: stored }] : NO_EXTENTS;
-  let end = body + stored;
-
-  if (kind === "file" && end <= window.size) {
-    const sparse =
-      type === "S" && header.isGnu
-        ? readOldGnu(window, header, stored, limits)
-        : pending && readPaxSparse(window, pending.pax, body, stored, limits);
-    if (sparse !== undefined) {
-      size = sparse.realSize;
-      if (size < 0) throw broken("a sparse file has a negative size", offset);
-      extents = extentsOf(sparse);
-      end = sparse.end;
-    }
-  }
-
   const recordLink = record("linkpath");
   const isLink = kind === "hardlink" || kind === "symlink";
   const isDevice = kind === "char" || kind === "block";
-  const entry: TarEntry = {
+  // In GNU's incremental dumps a directory has data, the names in it.
+  const stored = kind === "file" || type === "D" ? number("size", "size") : 0;
+  if (stored < 0) throw broken("a member has a negative size", offset);
+  // The whole header is read before the data is looked at: what a sparse file has there may slide the window.
+  const body = offset + BLOCK;
+  const entry: Mutable<TarEntry> = {
     path,
     type: kind,
     mode: header.number("mode") & 0o7777,
     uid: number("uid", "uid"),
     gid: number("gid", "gid"),
     mtime: timeOf(record("mtime"), header),
-    size,
-    extents,
+    size: kind === "file" ? stored : 0,
+    extents: kind === "file" && stored > 0 ? [{ at: 0, offset: body, length: stored }] : NO_EXTENTS,
     linkname: !isLink ? "" : recordLink === undefined ? (pending?.longLink ?? header.linkname) : nameOf(recordLink),
     devmajor: isDevice ? number("devmajor", "SCHILY.devmajor") : 0,
     devminor: isDevice ? number("devminor", "SCHILY.devminor") : 0,
     xattrs: pending === undefined ? globals.xattrs : xattrsOf(pending.pax, globals.xattrs),
   };
-  return { entry, end };
+  const end = body + stored;
+  if (kind !== "file" || end > window.size) return { entry, end };
+  const sparse = readSparse(window, header, type, stored, pending, limits);
+  if (sparse === undefined) return { entry, end };
+  if (sparse.realSize < 0) throw broken("a sparse file has a negative size", offset);
+  entry.size = sparse.realSize;
+  entry.extents = extentsOf(sparse);
+  return { entry, end: sparse.end };
+}
+
+function readSparse(
+  window: Window,
+  header: Header,
+  type: string,
+  stored: number,
+  pending: Pending | undefined,
+  limits: TarLimits,
+): SparseMap | undefined {
+  if (type === "S" && header.isGnu) return readOldGnu(window, header, stored, limits);
+  return pending && readPaxSparse(window, pending.pax, header.offset + BLOCK, stored, limits);
 }
 
 function timeOf(record: Buffer | undefined, header: Header): Time {

@@ -1,4 +1,5 @@
 import type { TarBytes } from "./entry.ts";
+import { broken } from "./limits.ts";
 
 const SMALLEST = 8 * 1024;
 const LARGEST = 256 * 1024;
@@ -12,6 +13,7 @@ const NEAR = 64 * 1024;
 export class Window {
   readonly #bytes: TarBytes;
   #start = 0;
+  #length = 0;
   #buffer: Buffer = Buffer.alloc(0);
   #reach = SMALLEST;
 
@@ -26,29 +28,29 @@ export class Window {
   /** Where `buffer` has the byte at `offset`. `length` bytes follow it, or fewer where the archive ends. */
   seek(offset: number, length: number): number {
     const from = offset - this.#start;
-    if (from >= 0 && from + length <= this.#buffer.length) return from;
+    if (from >= 0 && from + length <= this.#length) return from;
     this.#slide(offset, length);
     return 0;
   }
 
-  /** What `seek` speaks of. It is replaced by the next `seek`, never overwritten. */
+  /** What `seek` speaks of. The next `seek` may overwrite it: buffers that come and go are what costs the most. */
   get buffer(): Buffer {
     return this.#buffer;
   }
 
-  /** The bytes from `offset` on, fewer than `length` only where the archive ends. They stay what they are. */
+  /** The bytes from `offset` on, fewer than `length` only where the archive ends. Good until the next `seek` or `view`. */
   view(offset: number, length: number): Buffer {
     const at = this.seek(offset, length);
-    return this.#buffer.subarray(at, at + length);
+    return this.#buffer.subarray(at, Math.min(at + length, this.#length));
   }
 
   #slide(offset: number, length: number): void {
-    const gap = offset - (this.#start + this.#buffer.length);
+    const gap = offset - (this.#start + this.#length);
     this.#reach = Math.abs(gap) <= NEAR ? Math.min(this.#reach * 2, LARGEST) : SMALLEST;
     const wanted = Math.max(0, Math.min(Math.max(length, this.#reach), this.#bytes.size - offset));
-    // Small buffers come from a pool that a view would keep alive whole.
-    const buffer = Buffer.allocUnsafeSlow(wanted);
-    this.#buffer = buffer.subarray(0, this.#bytes.read(offset, buffer));
+    if (wanted > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(wanted);
+    this.#length = this.#bytes.read(offset, this.#buffer.subarray(0, wanted));
     this.#start = offset;
+    if (this.#length < wanted) throw broken("it is shorter than its size", offset + this.#length);
   }
 }
