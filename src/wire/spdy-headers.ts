@@ -48,17 +48,19 @@ export class HeaderEncoder {
     const blocks: Buffer[] = [];
     if (!this.#started) blocks.push(Buffer.of(0x78, 0xbb), uint32(DICTIONARY_ID));
     this.#started = true;
-    for (let at = 0; at < plain.length; at += MAX_STORED) {
-      const part = plain.subarray(at, at + MAX_STORED);
-      const head = Buffer.alloc(5);
-      head.writeUInt16LE(part.length, 1);
-      head.writeUInt16LE(part.length ^ 0xffff, 3);
-      blocks.push(head, part);
-    }
-    // Go's inflate hands out what it holds at an empty block, as a sync flush ends with, and not before.
-    blocks.push(Buffer.of(0, 0, 0, 0xff, 0xff));
+    // An empty block ends each: it is the flush that makes Go's inflater give out what came before.
+    for (let at = 0; at < plain.length; at += MAX_STORED) blocks.push(...stored(plain.subarray(at, at + MAX_STORED)));
+    blocks.push(...stored(Buffer.alloc(0)));
     return Buffer.concat(blocks);
   }
+}
+
+/** A deflate block that holds its bytes as they are (RFC 1951 section 3.2.4). */
+function stored(bytes: Buffer): [Buffer, Buffer] {
+  const head = Buffer.alloc(5);
+  head.writeUInt16LE(bytes.length, 1);
+  head.writeUInt16LE(bytes.length ^ 0xffff, 3);
+  return [head, bytes];
 }
 
 /**

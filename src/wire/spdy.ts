@@ -26,8 +26,10 @@ const MAX_DATA = 64 << 10;
  * A SPDY/3.1 connection over a socket that has been upgraded to it.
  *
  * Kubernetes' peers (kubectl, kubelets, containerd) neither keep to windows nor announce what they consumed. So windows
- * bind what we send only once the other side has spoken of them; and a peer that sends past ours is stopped at the
- * socket, as they stop one another. Emits `close` once, when the socket is closed and all streams have ended.
+ * bind what we send only once the other side has spoken of them, and only then are ours announced: such a peer closes
+ * its socket with our announcements unread, and the kernel then throws away what it had still to send us. A peer that
+ * sends more than is read is stopped at the socket. Emits `close` once, when the socket is closed and all streams have
+ * ended.
  */
 export class SpdyConnection extends EventEmitter<{ close: [] }> implements AsyncDisposable {
   readonly #socket: Duplex;
@@ -71,8 +73,6 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
     socket.on("end", () => this.#end());
     socket.on("error", () => this.#end());
     socket.on("close", () => this.#end());
-    this.#write(encode.initialWindow(WINDOW));
-    this.#write(encode.window(0, MAX_WINDOW - DEFAULT_WINDOW));
     if (options.head !== undefined && options.head.length > 0) this.#receive(options.head);
   }
 
@@ -190,7 +190,7 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
         return;
       case "settings":
         if (frame.initialWindow === undefined) return;
-        this.#peerKeepsWindows = true;
+        this.#keepWindows();
         for (const stream of this.#streams.values()) stream.sendWindow += frame.initialWindow - this.#initialSendWindow;
         this.#initialSendWindow = frame.initialWindow;
         this.#retry();
@@ -213,7 +213,7 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
 
   #takeData(id: number, bytes: Buffer, fin: boolean): void {
     this.#unannounced += bytes.length;
-    if (this.#unannounced > MAX_WINDOW / 2) {
+    if (this.#peerKeepsWindows && this.#unannounced > MAX_WINDOW / 2) {
       this.#write(encode.window(0, this.#unannounced));
       this.#unannounced = 0;
     }
@@ -268,7 +268,7 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
 
   #takeWindow(id: number, delta: number): void {
     if (delta === 0) return;
-    this.#peerKeepsWindows = true;
+    this.#keepWindows();
     const stream = this.#streams.get(id);
     if (id === 0) {
       this.#sendWindow += delta;
@@ -283,9 +283,18 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
     this.#retry();
   }
 
+  /** The other side keeps windows: so do we from now on. */
+  #keepWindows(): void {
+    if (this.#peerKeepsWindows) return;
+    this.#peerKeepsWindows = true;
+    this.#write(encode.initialWindow(WINDOW));
+    this.#write(encode.window(0, MAX_WINDOW - DEFAULT_WINDOW));
+    for (const stream of this.#streams.values()) this.#consumed(stream);
+  }
+
   #consumed(stream: SpdyStream): void {
     const taken = stream.unannounced - stream.readableLength;
-    if (taken >= WINDOW / 2 && !stream.remoteEnded && this.#streams.has(stream.id)) {
+    if (this.#peerKeepsWindows && taken >= WINDOW / 2 && !stream.remoteEnded && this.#streams.has(stream.id)) {
       this.#write(encode.window(stream.id, taken));
       stream.unannounced -= taken;
     }

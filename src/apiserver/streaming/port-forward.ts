@@ -1,10 +1,9 @@
 import type { Duplex } from "node:stream";
-import { acceptWebSocket, chooseSubprotocol } from "#wire";
+import { acceptWebSocket, chooseSubprotocol, joinStreams } from "#wire";
 import type { ApiRequest } from "../router.ts";
 import { badRequest, StatusError } from "../status.ts";
 import { askKubelet, errorText, type KubeletAccess } from "./kubelet-request.ts";
 import type { KubeletAddress } from "./location.ts";
-import { join } from "./tunnel.ts";
 
 const PROTOCOL = "portforward.k8s.io";
 /** SPDY within WebSocket messages: the bytes are those of the connection to the kubelet. */
@@ -30,5 +29,7 @@ export async function forwardPorts(
     throw new StatusError(500, "InternalError", `Internal error occurred: ${message}`, { causes: [{ message }] });
   }
   const channel = await acceptWebSocket(request.raw, socket, head, protocol);
-  await join(channel.stream(), Buffer.alloc(0), answer.socket, answer.head);
+  const client = channel.stream();
+  if (answer.head.length > 0) client.write(answer.head);
+  await joinStreams(client, answer.socket, request.signal);
 }

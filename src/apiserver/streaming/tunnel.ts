@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { joinStreams } from "#wire";
 import type { ApiRequest } from "../router.ts";
 import { askKubelet, errorText, type KubeletAccess } from "./kubelet-request.ts";
 import type { KubeletAddress } from "./location.ts";
@@ -28,21 +28,9 @@ export async function tunnel(
     values.map((value) => `${name}: ${value}`),
   );
   socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`);
-  await join(socket, head, answer.socket, answer.head);
-}
-
-/**
- * Joins two connections until both directions have ended, or one broke. `head` is what was read of each already.
- * Never throws: a broken connection is how these end.
- */
-export async function join(near: Duplex, nearHead: Buffer, far: Duplex, farHead: Buffer): Promise<void> {
-  if (nearHead.length > 0) far.write(nearHead);
-  if (farHead.length > 0) near.write(farHead);
-  const results = await Promise.allSettled([pipeline(near, far), pipeline(far, near)]);
-  if (results.some(({ status }) => status === "rejected")) {
-    near.destroy();
-    far.destroy();
-  }
+  if (answer.head.length > 0) socket.write(answer.head);
+  if (head.length > 0) answer.socket.write(head);
+  await joinStreams(socket, answer.socket, request.signal);
 }
 
 /** Passes on why a kubelet did not upgrade, as it said it. */
