@@ -94,6 +94,15 @@ test("images: foreign and encrypted layers are refused with their digest", () =>
   }
 });
 
+test("layers of other snapshotters are refused, for they are no tars", () => {
+  for (const layer of [
+    blob("application/vnd.oci.image.layer.nydus.blob.v1"),
+    blob(`${TAR}+gzip`, { "containerd.io/snapshot/nydus-blob": "true" }),
+    blob(`${TAR}+gzip`, { "containerd.io/snapshot/overlaybd/blob-digest": "sha256:1" }),
+  ])
+    refuses(() => plan(manifest(MEDIA.imageConfig, [layer]), json({})), "UNSUPPORTED_LAYER", layer.digest);
+});
+
 test("what only borrows an image's config is no image", () => {
   assert.ok(!isImage(manifest(MEDIA.imageConfig, [blob("application/vnd.in-toto+json")])));
   assert.ok(!isImage(manifest(MEDIA.imageConfig, [blob("application/vnd.dev.cosign.simplesigning.v1+json")])));

@@ -9,17 +9,24 @@ export function isImageLayerType(mediaType: string): boolean {
   return IMAGE_LAYER.test(mediaType);
 }
 
+/** What a converter for a block device snapshotter leaves on each layer, whose media type stays a tar's. */
+const OVERLAYBD = "containerd.io/snapshot/overlaybd/blob-digest";
+
 /**
- * @throws Failure UNSUPPORTED_LAYER for a layer that no registry hands out (Windows base layers), and for an encrypted one,
- * whose plain bytes only its reader's key can make.
+ * @throws Failure UNSUPPORTED_LAYER for a layer that no registry hands out (Windows base layers), for an encrypted one, whose
+ * plain bytes only its reader's key can make, and for file systems of other snapshotters, which hold no tar.
  */
 export function refuseUnreadable(blob: Descriptor): void {
-  const { mediaType, digest } = blob;
+  const { mediaType, digest, annotations } = blob;
   const why = /\.(?:nondistributable|foreign)\./.test(mediaType)
     ? "is a foreign layer, which is not in the registry but on its vendor's site"
     : mediaType.endsWith("+encrypted")
       ? "is encrypted"
-      : undefined;
+      : mediaType.includes(".nydus.") || annotations?.["containerd.io/snapshot/nydus-blob"] === "true"
+        ? "was converted for Nydus, so mount the image that it was made from"
+        : annotations?.[OVERLAYBD] !== undefined
+          ? "was converted for overlaybd, so mount the image that it was made from"
+          : undefined;
   if (why !== undefined)
     throw new Failure(
       "UNIMPLEMENTED",
