@@ -84,7 +84,7 @@ test("preconditions guard deletions and updates", async (t) => {
   assert.equal(wrong.status, 409);
   assert.equal(
     wrong.json.message,
-    `Operation cannot be fulfilled on pods "p": Precondition failed: UID in precondition: other, UID in object meta: ${made.metadata.uid}`,
+    `Operation cannot be fulfilled on Pod "p": the UID in the precondition (other) does not match the UID in record (${made.metadata.uid}). The object might have been deleted and then recreated`,
   );
   const stale = { ...made, metadata: { ...made.metadata, resourceVersion: "1" } };
   const conflict = await request("PUT", `${PODS}/p`, stale);
@@ -202,6 +202,48 @@ test("a write that changes nothing writes nothing", async (t) => {
   assert.equal(same.json.metadata.resourceVersion, made.metadata.resourceVersion);
 });
 
+test("a patch or an apply with an unknown field is refused, each in its own words", async (t) => {
+  const { request } = await api(t);
+  await request("POST", PODS, testPod("p"));
+  const patch = { spec: { volumes: [{ name: "v", odd: 1 }] } };
+  const strategic = { "Content-Type": "application/strategic-merge-patch+json" };
+  const strict = await request("PATCH", `${PODS}/p?fieldValidation=Strict`, patch, strategic);
+  assert.equal(strict.status, 422);
+  assert.equal(
+    strict.json.message,
+    ' "" is invalid: patch: Invalid value: "map[spec:map[volumes:[map[name:v odd:1]]]]": strict decoding error: unknown field "spec.volumes[0].odd"',
+  );
+  const warned = await request("PATCH", `${PODS}/p`, { metadata: { odd: 1 } }, MERGE);
+  assert.equal(warned.headers.get("warning"), '299 - "unknown field \\"metadata.odd\\""');
+  const applied = await request("PATCH", `${PODS}/p?fieldManager=x&force=true`, { ...testPod("p"), ...patch }, APPLY);
+  assert.equal(applied.status, 500);
+  assert.equal(
+    applied.json.message,
+    'failed to create typed patch object (default/p; /v1, Kind=Pod): .spec.volumes[name="v"].odd: field not declared in schema',
+  );
+});
+
+test("the first namespaces stay", async (t) => {
+  const { request } = await api(t);
+  const refused = await request("DELETE", "/api/v1/namespaces/default");
+  assert.equal(refused.json.message, 'namespaces "default" is forbidden: this namespace may not be deleted');
+});
+
+test("a member given twice is told, or refused", async (t) => {
+  const { request } = await api(t);
+  const text =
+    '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m","labels":{"a":"1","a":"2"}},"data":{"k":"x"},"data":{"k":"y"}}';
+  const maps = "/api/v1/namespaces/default/configmaps";
+  const strict = await request("POST", `${maps}?fieldValidation=Strict`, text);
+  assert.equal(
+    strict.json.message,
+    'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "metadata.labels.a", duplicate field "data"',
+  );
+  const warned = await request("POST", maps, text);
+  assert.equal(warned.status, 201);
+  assert.match(warned.headers.get("warning") ?? "", /duplicate field \\"data\\"/);
+});
+
 test("a dry run says what would be, and leaves no trace", async (t) => {
   const { request } = await api(t);
   assert.equal((await request("POST", `${PODS}?dryRun=All`, testPod("p"))).status, 201);
@@ -228,6 +270,30 @@ test("a namespace takes what is in it along", async (t) => {
   assert.equal((await request("DELETE", "/api/v1/namespaces/team/pods/p", { gracePeriodSeconds: 0 })).status, 200);
   for await (const line of changes) if (line.type === "DELETED") break;
   assert.equal((await request("GET", "/api/v1/namespaces/team")).status, 404);
+});
+
+test("what a deleted object alone owned goes after it, and old events are forgotten", async (t) => {
+  const { request, watch, server, dir } = await api(t);
+  const owner = (await request("POST", PODS, testPod("owner"))).json.metadata;
+  const reference = { apiVersion: "v1", kind: "Pod", name: "owner", uid: owner.uid };
+  const maps = "/api/v1/namespaces/default/configmaps";
+  const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "owned", ownerReferences: [reference] } };
+  await request("POST", maps, map);
+  const old = {
+    kind: "Event",
+    apiVersion: "v1",
+    metadata: { name: "old" },
+    involvedObject: { namespace: "default" },
+    lastTimestamp: "2020-01-01T00:00:00Z",
+  };
+  await request("POST", "/api/v1/namespaces/default/events", old);
+  const changes = watch(`${maps}?watch=1`);
+  assert.equal((await changes.next()).value?.object.metadata.name, "owned");
+  await request("DELETE", `${PODS}/owner`);
+  for await (const line of changes) if (line.type === "DELETED") break;
+  await server[Symbol.asyncDispose]();
+  await using again = await startTestApi(dir);
+  assert.equal((await again.request("GET", "/api/v1/namespaces/default/events/old")).status, 404);
 });
 
 test("binding a Pod puts it on its node, once", async (t) => {

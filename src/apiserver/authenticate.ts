@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { TLSSocket } from "node:tls";
+import type { PeerCertificate, TLSSocket } from "node:tls";
 import type { ApiHost, Tokens } from "./ports.ts";
 import type { User } from "./router.ts";
 import { unauthorized } from "./status.ts";
@@ -37,9 +37,11 @@ export function withAuthenticated(user: User): User {
 
 function ofCertificate(request: IncomingMessage): User | undefined {
   const socket = request.socket as Partial<TLSSocket>;
-  if (socket.authorized !== true || socket.getPeerCertificate === undefined) return undefined;
-  const { subject } = socket.getPeerCertificate();
-  const name = first(subject?.CN);
+  if (socket.getPeerCertificate === undefined) return undefined;
+  const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
+  if (subject === undefined) return undefined;
+  if (socket.authorized !== true) throw unauthorized();
+  const name = first(subject.CN);
   if (name === undefined) return undefined;
   return withAuthenticated({ name, groups: all(subject?.O) });
 }

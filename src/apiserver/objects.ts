@@ -25,6 +25,7 @@ export interface Deleted {
 }
 
 const NAMES_TRIED = 8;
+const IMMORTAL = ["default", "kube-system", "kube-public"];
 
 /** What the API does to objects, one resource at a time, without HTTP. Nothing here yields: each call is one step. */
 export class Objects {
@@ -47,7 +48,7 @@ export class Objects {
     if (metadata.namespace !== undefined && metadata.namespace !== "" && metadata.namespace !== namespace)
       throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
     if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== "")
-      throw new StatusError(500, "InternalError", "resourceVersion should not be set on objects to be created");
+      throw new StatusError(500, "", "resourceVersion should not be set on objects to be created");
     if (resource.namespaced) this.#admitNamespace(resource, namespace, metadata.name ?? "");
     let object = toStored(resource, given);
     object.metadata = newMeta(object.metadata, namespace, resource.generations);
@@ -91,6 +92,11 @@ export class Objects {
       throw badRequest(
         `the namespace of the object (${meta.namespace}) does not match the namespace on the request (${namespace})`,
       );
+    if (resource.needsVersion === true && !meta.resourceVersion) {
+      const errors = new FieldErrors();
+      errors.invalid("metadata.resourceVersion", 0, "must be specified for an update");
+      errors.check(resource.resource, resource.group, name);
+    }
     checkVersion(resource, name, meta, before.metadata);
     const object: AnyObject = {
       ...given,
@@ -128,18 +134,9 @@ export class Objects {
     const object = copy(current.object);
     const { metadata } = object;
     const { preconditions } = options;
-    if (preconditions?.uid !== undefined && preconditions.uid !== metadata.uid)
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${metadata.uid}`,
-      );
-    if (preconditions?.resourceVersion !== undefined && preconditions.resourceVersion !== metadata.resourceVersion)
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: ResourceVersion in precondition: ${preconditions.resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`,
-      );
+    checkPreconditions(resource, name, metadata, preconditions);
+    if (resource.kind === "Namespace" && IMMORTAL.includes(name))
+      throw forbidden(resource, name, "this namespace may not be deleted");
     const dryRun = options.dryRun === true;
     const already = metadata.deletionTimestamp !== undefined;
     const graceful = resource.kind === "Pod";
@@ -153,12 +150,10 @@ export class Objects {
         return { stored: this.#gone(resource, namespace, name, object, dryRun), gone: true };
       }
     }
-    const asked = already
-      ? Date.parse(metadata.deletionTimestamp ?? "") - (metadata.deletionGracePeriodSeconds ?? 0) * 1000
-      : Date.now();
     if (graceful || held) {
-      metadata.deletionTimestamp = timestamp(new Date(asked + grace * 1000));
-      metadata.deletionGracePeriodSeconds = grace;
+      const until = deadline(metadata, grace);
+      metadata.deletionTimestamp = timestamp(until.at);
+      metadata.deletionGracePeriodSeconds = until.grace;
       if (!already && resource.generations) metadata.generation = (metadata.generation ?? 0) + 1;
     }
     if (resource.kind === "Namespace") {
@@ -251,6 +246,37 @@ function checkVersion(resource: Resource, name: string, meta: ObjectMeta, before
     meta.resourceVersion !== before.resourceVersion
   )
     throw conflict(resource, name, CHANGED);
+}
+
+function checkPreconditions(
+  resource: Resource,
+  name: string,
+  meta: ObjectMeta,
+  preconditions: DeleteOptions["preconditions"],
+): void {
+  const of = { group: resource.group, resource: resource.kind };
+  const { uid, resourceVersion } = preconditions ?? {};
+  if (uid !== undefined && uid !== meta.uid)
+    throw conflict(
+      of,
+      name,
+      `the UID in the precondition (${uid}) does not match the UID in record (${meta.uid}). The object might have been deleted and then recreated`,
+    );
+  if (resourceVersion !== undefined && resourceVersion !== meta.resourceVersion)
+    throw conflict(
+      of,
+      name,
+      `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${meta.resourceVersion}). The object might have been modified`,
+    );
+}
+
+/** When an object's grace ends. A shorter one counts from the first request, but never ends in the past. */
+function deadline(meta: ObjectMeta, grace: number): { at: Date; grace: number } {
+  const now = Date.now();
+  if (meta.deletionTimestamp === undefined) return { at: new Date(now + grace * 1000), grace };
+  const from = Date.parse(meta.deletionTimestamp) - (meta.deletionGracePeriodSeconds ?? 0) * 1000;
+  const at = from + grace * 1000;
+  return at < now ? { at: new Date(now), grace: Math.min(grace, 1) } : { at: new Date(at), grace };
 }
 
 /** All but metadata and status. */

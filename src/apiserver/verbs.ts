@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { isFailure, messageOf } from "#base";
-import { decode, isRecord, jsonPatch, mergePatch, strategicMerge, type KubeObject } from "#k8s";
+import { decode, isRecord, jsonPatch, mergePatch, showIndexed, strategicMerge, type KubeObject } from "#k8s";
 import { applyObject, manageUpdate } from "./apply.ts";
 import { decodeAs, duplicatesIn, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
@@ -104,7 +104,8 @@ export class Verbs {
         warnings.push(...decoded.warnings);
         return decoded.object;
       } catch (cause) {
-        throw this.#badPatch(name, text, messageOf(cause));
+        const strategic = type === "application/strategic-merge-patch+json";
+        throw this.#badPatch(strategic ? goValue(JSON.parse(text)) : JSON.stringify(value), messageOf(cause));
       }
     };
     const options = { ...this.#options(request, part), part };
@@ -154,13 +155,10 @@ export class Verbs {
     const value = parseYamlBody(text);
     if (!isRecord(value)) throw badRequest("error decoding YAML: an apply configuration must be an object");
     const applied = value as unknown as AnyObject;
-    const { object: typed, warnings } = decodeAs(
-      this.resource,
-      value,
-      query.has("fieldValidation") ? validationOf(query) : "Strict",
-    );
+    const { object: typed, warnings } = decodeAs(this.resource, value, "Warn");
+    const odd = /^unknown field "(.*)"$/.exec(warnings[0] ?? "")?.[1];
+    if (odd !== undefined) throw this.#untyped(namespace, name, applied, odd);
     if (typed.metadata.managedFields !== undefined) throw badRequest("metadata.managedFields must be nil");
-    warn(response, warnings);
     const existing = this.objects.storage.get(this.resource.storedAs, namespace, name);
     const force = /^(1|true)$/i.test(query.get("force") ?? "");
     const request_ = { resource: this.resource, manager, force, ...(part === undefined ? {} : { subresource: part }) };
@@ -184,6 +182,17 @@ export class Verbs {
     const { object } = decodeAs(this.resource, merged, "Ignore");
     const stored = this.objects.update(this.resource, namespace, name, () => object, { ...options, manage, part });
     this.#send(request, response, 200, stored);
+  }
+
+  /** An applied object with a field the schema does not have is refused, whatever the validation asked for. */
+  #untyped(namespace: string, name: string, applied: AnyObject, path: string): StatusError {
+    const where = showIndexed(applied, path, this.resource.type);
+    const what = `${namespace}/${name}; ${this.resource.group}/${this.resource.version}, Kind=${this.resource.kind}`;
+    return new StatusError(
+      500,
+      "",
+      `failed to create typed patch object (${what}): ${where}: field not declared in schema`,
+    );
   }
 
   #patcher(type: string, text: string): (current: KubeObject) => unknown {
@@ -223,17 +232,12 @@ export class Verbs {
     }
   }
 
-  #badPatch(name: string, patch: string, why: string): StatusError {
-    const { kind, group } = this.resource;
+  /** A patch whose result is no object of the kind: upstream names no kind in that answer, and shows the result. */
+  #badPatch(shown: string, why: string): StatusError {
     const plain = why.replace(/^.*? cannot be handled as a \w+: /, "");
-    const message = `Invalid value: ${JSON.stringify(patch)}: ${plain}`;
-    const what = group === "" ? kind : `${kind}.${group}`;
-    return new StatusError(422, "Invalid", `${what} "${name}" is invalid: patch: ${message}`, {
-      name,
-      ...(group === "" ? {} : { group }),
-      kind,
-      causes: [{ reason: "FieldValueInvalid", message, field: "patch" }],
-    });
+    const message = `Invalid value: ${JSON.stringify(shown)}: ${plain}`;
+    const causes = [{ reason: "FieldValueInvalid", message, field: "patch" }];
+    return new StatusError(422, "Invalid", ` "" is invalid: patch: ${message}`, { causes });
   }
 
   #options(request: ApiRequest, part?: Part): WriteOptions {
@@ -251,6 +255,17 @@ export class Verbs {
     const form = formOf(request.raw.headers.accept);
     sendText(request, response, code, formJson(this.resource, stored, form, request.query), form.yaml);
   }
+}
+
+/** A JSON value as Go prints a map of it (`map[a:1 b:[x y]]`). */
+function goValue(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(goValue).join(" ")}]`;
+  if (typeof value === "string") return value;
+  if (!isRecord(value)) return value === null ? "<nil>" : JSON.stringify(value);
+  const members = Object.keys(value)
+    .sort()
+    .map((key) => `${key}:${goValue(value[key])}`);
+  return `map[${members.join(" ")}]`;
 }
 
 /** One page of a list: `limit` items after where `continue` says. */

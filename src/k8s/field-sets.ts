@@ -152,3 +152,23 @@ export function showPath(path: string): string {
     })
     .join("");
 }
+
+/** A path with indices (`spec.volumes[0].image`) in the form of {@link showPath} (`.spec.volumes[name="v"].image`). */
+export function showIndexed(value: unknown, path: string, typeName: string): string {
+  let merge: Merge = { kind: "struct", type: { kind: "struct", name: typeName } };
+  let at = value;
+  let shown = "";
+  for (const part of path.match(/[^.[\]]+|\[\d+\]/g) ?? []) {
+    if (part.startsWith("[")) {
+      const index = Number(part.slice(1, -1));
+      at = Array.isArray(at) ? (at as unknown[])[index] : undefined;
+      shown += merge.kind === "items" ? showPath(itemStep(at, merge.keys)) : part;
+      merge = merge.kind === "items" ? { kind: "struct", type: merge.type } : LEAF;
+    } else {
+      at = isRecord(at) ? at[part] : undefined;
+      shown += `.${part}`;
+      merge = merge.kind === "struct" || merge.kind === "map" ? memberOf(merge.type, part) : LEAF;
+    }
+  }
+  return shown;
+}

@@ -1,6 +1,7 @@
 /** k8s: Kubernetes objects, quantities, selectors, patches, as values. Pure. */
 export type * from "./types.ts";
 export { canonicalTime, decode, timestamp, type Decoded } from "./codec.ts";
+export { showIndexed } from "./field-sets.ts";
 export { jsonPatch } from "./json-patch.ts";
 export { applyFields, recordUpdate, type FieldManager, type ManagedFieldsEntry } from "./managed-fields.ts";
 export { isRecord, jsonEqual, mergePatch } from "./merge-patch.ts";

@@ -73,19 +73,19 @@ export function parseLabelSelector(text: string): LabelSelector {
     switch (operator.text) {
       case "=":
       case "==": {
-        const value = requireValue(single());
+        const value = requireValue(single(), key);
         return (labels) => labels[key] === value;
       }
       case "!=": {
-        const value = requireValue(single());
+        const value = requireValue(single(), key);
         return (labels) => labels[key] !== value;
       }
       case "in": {
-        const values = set();
+        const values = set(key);
         return (labels) => labels[key] !== undefined && values.has(labels[key]);
       }
       case "notin": {
-        const values = set();
+        const values = set(key);
         return (labels) => labels[key] === undefined || !values.has(labels[key]);
       }
       case "<":
@@ -109,13 +109,13 @@ export function parseLabelSelector(text: string): LabelSelector {
     return next().text;
   }
 
-  function set(): ReadonlySet<string> {
+  function set(key: string): ReadonlySet<string> {
     if (!isSymbol("(")) throw invalid(`found '${peek().text}' expected: '('`);
     next();
     const values = new Set<string>();
     for (;;) {
       if (isSymbol(")") || isSymbol(",")) values.add("");
-      else if (peek().type === "word") values.add(requireValue(next().text));
+      else if (peek().type === "word") values.add(requireValue(next().text, key));
       else throw invalid(`found '${peek().text}', expected: ',', ')' or identifier`);
       if (isSymbol(")")) {
         next();
@@ -141,10 +141,10 @@ function requireKey(token: Token): string {
   return token.text;
 }
 
-function requireValue(value: string): string {
+function requireValue(value: string, key: string): string {
   if (!VALUE.test(value) || value.length > 63)
     throw invalid(
-      `unable to parse requirement: values[0][]: Invalid value: "${value}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
+      `unable to parse requirement: values[0][${key}]: Invalid value: "${value}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
     );
   return value;
 }

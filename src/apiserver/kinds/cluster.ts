@@ -157,6 +157,7 @@ export const leases: Resource = {
   generations: false,
   returnsDeleted: false,
   createsOnUpdate: true,
+  needsVersion: true,
   nameErrors: subdomainName,
   validate(object, errors) {
     const spec = object["spec"] as LeaseSpec | undefined;

@@ -1,4 +1,4 @@
-import { jsonEqual, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
+import { containersOf, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate, validateStatusUpdate } from "../pods/update.ts";
@@ -56,9 +56,9 @@ export const pods: Resource = {
       if (pod.spec.tolerations.length === 0) delete pod.spec.tolerations;
       admitPod(pod);
     }
-    const images = (of: Pod): unknown =>
-      [...(of.spec?.initContainers ?? []), ...(of.spec?.containers ?? [])].map((c) => c.image);
-    if (policy.alwaysPullImages && !jsonEqual(images(pod), images(old))) alwaysPullImages(pod);
+    const images = (of: Pod): (string | undefined)[] => containersOf(of).map(({ container }) => container.image);
+    const known = new Set(images(old));
+    if (policy.alwaysPullImages && images(pod).some((image) => !known.has(image))) alwaysPullImages(pod);
   },
   prepareStatus(object, before) {
     const pod = object as Pod;

@@ -55,6 +55,8 @@ export interface Resource extends ResourceName {
   readonly generations: boolean;
   /** A deletion answers with the object rather than with a Status. */
   readonly returnsDeleted: boolean;
+  /** An update must say which version it is made from. */
+  readonly needsVersion?: boolean;
   /** An update may create the object. */
   readonly createsOnUpdate?: boolean;
   /** From the version of this group to the stored one, and back. */
