@@ -361,7 +361,7 @@ test("Homebrew: a bottle is an image with a name of its own", () => {
 });
 
 test("unsafe names are refused, and the blob is named", () => {
-  for (const path of ["/etc/passwd", "../x", "a/../../b", "a/..", "x\0", "n".repeat(256)]) {
+  for (const path of ["/etc/passwd", "../x", "a/../../b", "a/..", "x\0", "n".repeat(256), "a/".repeat(2_000_000)]) {
     const layer = titled(path);
     refuses(() => plan(manifest(MEDIA.empty, [layer])), "UNSAFE_PATH", layer.digest);
   }
@@ -378,6 +378,12 @@ test("no two blobs fight for one path", () => {
     [below, a],
   ])
     refuses(() => plan(manifest(MEDIA.empty, layers)), "UNSAFE_PATH", `${below.digest}.*${a.digest}`);
+});
+
+test("a manifest full of deep paths is planned in its own time, not in that of their square", () => {
+  const layers = Array.from({ length: 1000 }, (_, i) => titled(`${"d/".repeat(2000)}${i}`, "text/plain"));
+  assert.equal(plan(manifest(MEDIA.empty, layers)).parts.length, 1000);
+  refuses(() => plan(manifest(MEDIA.empty, [...layers, titled("d/d", "text/plain")])), "UNSAFE_PATH", /lies below/);
 });
 
 test("a SOCI index is refused with the image it belongs to", () => {

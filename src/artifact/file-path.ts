@@ -2,6 +2,8 @@ import { Failure } from "#base";
 import { hexOf, type Descriptor } from "#oci";
 
 export const TITLE = "org.opencontainers.image.title";
+/** Linux opens no longer path (PATH_MAX). */
+const PATH_BYTES = 4095;
 /** Where ModelPack, its forerunner CNAI, KitOps and Docker Model Runner say a file belongs; the newer one first. */
 const MODEL_PATHS = ["org.cncf.model.filepath", "org.cnai.model.filepath"];
 
@@ -36,6 +38,7 @@ export function digestPath(blob: Descriptor): string {
  * @throws Failure UNSAFE_PATH naming the digest.
  */
 export function safePath(path: string, blob: Descriptor): string {
+  if (Buffer.byteLength(path) > PATH_BYTES) throw unsafePath(path, blob, `is longer than ${PATH_BYTES} bytes`);
   const components = path.split("/").filter((component) => component !== "" && component !== ".");
   const why = path.startsWith("/")
     ? "is absolute"

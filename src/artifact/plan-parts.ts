@@ -1,5 +1,5 @@
 import { Failure } from "#base";
-import type { Descriptor, Manifest } from "#oci";
+import type { Manifest } from "#oci";
 import { unsafePath } from "./file-path.ts";
 import { formats } from "./formats/index.ts";
 import type { ArtifactFormat, Part } from "./part.ts";
@@ -26,20 +26,38 @@ export function planParts(
   return { format, parts: withoutCollisions(format.plan(manifest, config)) };
 }
 
+type FilePart = Extract<Part, { kind: "file" }>;
+
+/** A directory that files lie in, and the first of them. */
+interface Directory {
+  readonly first: FilePart;
+  readonly entries: Map<string, Directory | FilePart>;
+}
+
 function withoutCollisions(parts: readonly Part[]): readonly Part[] {
-  const files = new Map<string, Descriptor>();
-  const kept = parts.filter((part) => {
-    if (part.kind !== "file") return true;
-    const other = files.get(part.path);
-    if (other !== undefined && other.digest !== part.blob.digest)
-      throw unsafePath(part.path, part.blob, `is also the path of blob ${other.digest}`);
-    files.set(part.path, part.blob);
-    return other === undefined;
-  });
-  for (const [path, blob] of files)
-    for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) {
-      const file = files.get(path.slice(0, slash));
-      if (file !== undefined) throw unsafePath(path, blob, `lies below the file of blob ${file.digest}`);
-    }
-  return kept;
+  const root = new Map<string, Directory | FilePart>();
+  return parts.filter((part) => part.kind !== "file" || isNew(root, part));
+}
+
+/** Adds a file to the names so far. False where the same blob has the same path already. */
+function isNew(root: Map<string, Directory | FilePart>, part: FilePart): boolean {
+  const components = part.path.split("/");
+  const name = components.pop() ?? "";
+  let entries = root;
+  for (const component of components) {
+    const entry = entries.get(component) ?? { first: part, entries: new Map<string, Directory | FilePart>() };
+    if (!("entries" in entry)) throw below(part, entry);
+    entries.set(component, entry);
+    entries = entry.entries;
+  }
+  const existing = entries.get(name);
+  if (existing === undefined) entries.set(name, part);
+  else if ("entries" in existing) throw below(existing.first, part);
+  else if (existing.blob.digest !== part.blob.digest)
+    throw unsafePath(part.path, part.blob, `is also the path of blob ${existing.blob.digest}`);
+  return existing === undefined;
+}
+
+function below(part: FilePart, file: FilePart): Failure {
+  return unsafePath(part.path, part.blob, `lies below the file of blob ${file.blob.digest}`);
 }

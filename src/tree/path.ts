@@ -3,8 +3,8 @@ import { unsafe } from "./refuse.ts";
 
 /** NAME_MAX of Linux, and of EROFS. Bytes. */
 const NAME_BYTES = 255;
-/** Deeper than PATH_MAX can say; more is an attack on whoever walks the tree. */
-const DEPTH = 4096;
+/** PATH_MAX of Linux: nobody could open what has a longer name, and no unpacker makes it. Bytes. */
+const PATH_BYTES = 4095;
 
 /**
  * The components of a name: without empty ones and `.`, so that `./a//b/` is `a`, `b`. A name for the root has none.
@@ -12,6 +12,8 @@ const DEPTH = 4096;
  * @throws Failure UNSAFE_PATH for `..`, for NUL, and for what no file system can hold.
  */
 export function componentsOf(path: string, where: string): string[] {
+  if (path.length > PATH_BYTES / 3 && bytesOf(path).length > PATH_BYTES)
+    throw unsafe(path, `it is longer than ${PATH_BYTES} bytes`, where);
   const components = path.split("/");
   let length = 0;
   for (const component of components) {
@@ -23,7 +25,6 @@ export function componentsOf(path: string, where: string): string[] {
   }
   components.length = length;
   if (path.includes("\0")) throw unsafe(path, "it contains a NUL byte", where);
-  if (length > DEPTH) throw unsafe(path, `it is deeper than ${DEPTH} directories`, where);
   return components;
 }
 
