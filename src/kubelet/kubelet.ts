@@ -7,7 +7,10 @@ import { Backoff } from "./backoff.ts";
 import { createCgroups } from "./cgroups.ts";
 import type { Kubelet } from "./context.ts";
 import type { Runtime } from "./cri.ts";
-import { createEventRecorder } from "./events.ts";
+import { diskSpace, isUnderPressure } from "./disk.ts";
+import { createEventRecorder, referenceToNode } from "./events.ts";
+import { ImageCollector, repeat } from "./image-gc.ts";
+import { rotateLogs } from "./rotate-logs.ts";
 import { createImagePuller } from "./image-puller.ts";
 import { type Machine, inspectMachine } from "./machine.ts";
 import { createMetrics } from "./metrics.ts";
@@ -45,6 +48,17 @@ export interface KubeletConfig {
   readonly crashLoopBackOff?: { readonly initial: number; readonly max: number };
   /** Between two times that the Event of a pull says how far it is. */
   readonly pullProgressPeriod?: number;
+  /** Percent of the disk in use at which images that nobody uses are removed, and down to which. */
+  readonly imageGCHighThresholdPercent?: number;
+  readonly imageGCLowThresholdPercent?: number;
+  readonly imageMinimumGCAge?: number;
+  /** 0: images do not age. */
+  readonly imageMaximumGCAge?: number;
+  readonly imageGCPeriod?: number;
+  /** Bytes of a container's log before it is rotated. */
+  readonly containerLogMaxSize?: number;
+  readonly containerLogMaxFiles?: number;
+  readonly containerLogMonitorInterval?: number;
   /** Between two tries of what failed and has no back-off. */
   readonly retryPeriod?: number;
 }
@@ -175,9 +189,32 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       maxPods: config.maxPods ?? 110,
       heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
       runtimeVersion: `${version.name}://${version.version}`,
-      diskPressure: async () => false,
+      diskPressure: async () => isUnderPressure(await diskSpace(rootDir)),
       now,
     }),
+  );
+  const collector = new ImageCollector({
+    runtime,
+    records,
+    metrics,
+    recorder,
+    node: referenceToNode({ metadata: { name: nodeName } }),
+    log,
+    needed: () => pods.imageVolumes(),
+    space: diskSpace,
+    now,
+    highPercent: config.imageGCHighThresholdPercent ?? 85,
+    lowPercent: config.imageGCLowThresholdPercent ?? 80,
+    minAgeMs: config.imageMinimumGCAge ?? 120_000,
+    maxAgeMs: config.imageMaximumGCAge ?? 0,
+  });
+  stack.use(repeat(config.imageGCPeriod ?? 300_000, log, "image collection", () => collector.collect()));
+  const rotation = {
+    maxBytes: config.containerLogMaxSize ?? 10 << 20,
+    maxFiles: config.containerLogMaxFiles ?? 5,
+  };
+  stack.use(
+    repeat(config.containerLogMonitorInterval ?? 10_000, log, "log rotation", () => rotateLogs(kubelet, rotation)),
   );
   const owned = stack.move();
   return {

@@ -86,6 +86,11 @@ export class PodWorker {
     return withOwnStatus(this.#pod, this.#status);
   }
 
+  /** The ids of the images that its volumes stand for. */
+  get imageVolumes(): readonly string[] {
+    return [...(this.#pinned?.values() ?? [])].map(({ id }) => id);
+  }
+
   /** The API has a newer version of the Pod. */
   update(pod: Pod): void {
     const grace = graceSecondsOf(pod);

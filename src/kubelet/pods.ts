@@ -15,6 +15,8 @@ export interface Pods extends AsyncDisposable {
   readonly synced: Promise<void>;
   list(): readonly Pod[];
   find(namespace: string, name: string): Pod | undefined;
+  /** The ids of images that volumes of Pods stand for. */
+  imageVolumes(): readonly string[];
   /** Ends everything that runs, for a node that goes away in order; the API's objects stay. */
   stopAll(maxGraceSeconds: number): Promise<void>;
 }
@@ -126,6 +128,7 @@ export function startPods(kubelet: Kubelet, podsDir: string, pollMs: number): Po
       [...workers.values()]
         .map((worker) => worker.pod)
         .find((pod) => namespaceOf(pod) === namespace && nameOf(pod) === name),
+    imageVolumes: () => [...workers.values()].flatMap((worker) => worker.imageVolumes),
     async stopAll(maxGraceSeconds) {
       await end();
       await Promise.all([...workers.values()].map((worker) => worker.stopPod(maxGraceSeconds)));

@@ -10,9 +10,9 @@ import { startNode, type TestNode } from "./testing/node.ts";
 
 const image = "busybox:1";
 
-async function caller(node: TestNode) {
+async function caller(node: TestNode, commonName = "kube-apiserver", organizations = ["system:masters"]) {
   const pki = await openPki(join(node.directory, "pki"));
-  const { cert, key } = await pki.clientCertificate({ commonName: "kube-apiserver" });
+  const { cert, key } = await pki.clientCertificate({ commonName, organizations });
   const options = { host: "127.0.0.1", port: node.kubelet.port, ca: pki.ca, cert, key, agent: false as const };
   const open = (path: string): Promise<http.IncomingMessage> =>
     new Promise((resolve, reject) => {
@@ -55,6 +55,30 @@ test("nobody is served without a certificate of the client authority", async () 
       https.get({ ...stranger, path: "/pods" }, resolve).on("error", reject);
     }),
   );
+});
+
+test("a certificate alone opens nothing: whom the API server does not allow is refused, upgraded or not", async () => {
+  await using node = await startNode();
+  await logged(node);
+  const { get, options } = await caller(node, "system:node:other", ["system:nodes"]);
+  for (const path of ["/pods", "/metrics", "/containerLogs/default/web/a"])
+    assert.equal((await get(path)).code, 403, path);
+  const headers = { connection: "Upgrade", upgrade: "SPDY/3.1" };
+  const refused = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const call = https.request({
+      ...options,
+      method: "POST",
+      path: "/exec/default/web/a?command=id&output=1",
+      headers,
+    });
+    call
+      .on("response", resolve)
+      .on("upgrade", () => reject(new Error("it upgraded")))
+      .on("error", reject)
+      .end();
+  });
+  assert.equal(refused.statusCode, 403);
+  assert.match((await get("/pods")).text, /user=system:node:other, verb=get, resource=nodes, subresource=proxy/);
 });
 
 test("/pods, /healthz and /metrics tell what runs", async () => {

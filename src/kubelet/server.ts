@@ -7,6 +7,7 @@ import { Readable } from "node:stream";
 import { Failure, messageOf } from "#base";
 import type { Pod } from "#k8s";
 import { joinStreams } from "#wire";
+import { authorizeCaller } from "./authorize-caller.ts";
 import type { Kubelet } from "./context.ts";
 import { uidOf } from "./pod.ts";
 import { newestOf, readySandbox, viewPod } from "./pod-view.ts";
@@ -19,7 +20,7 @@ export interface KubeletServerOptions {
   /** 0: any. */
   readonly port: number;
   readonly certificate: { readonly cert: string; readonly key: string };
-  /** Who may call: whoever shows a certificate of this authority. PEM */
+  /** Who signs callers' certificates. PEM */
   readonly clientCa: string;
 }
 
@@ -88,6 +89,7 @@ async function answer(door: Door | undefined, request: IncomingMessage, response
   const path = url.pathname.split("/").filter((part) => part !== "");
   if (path[0] === "healthz") return void response.end("ok");
   const { kubelet, pods } = opened(door);
+  await authorizeCaller(kubelet, request);
   switch (path[0]) {
     case "pods":
       return json(response, { apiVersion: "v1", kind: "PodList", metadata: {}, items: pods.list() });
@@ -174,7 +176,9 @@ async function tunnel(
   sockets: Set<Duplex>,
 ): Promise<void> {
   const url = new URL(request.url ?? "/", "http://kubelet");
-  const target = new URL(await streamingUrl(opened(door), url));
+  const open = opened(door);
+  await authorizeCaller(open.kubelet, request);
+  const target = new URL(await streamingUrl(open, url));
   const upstream = connect({ host: target.hostname.replace(/^\[|\]$/g, ""), port: Number(target.port || 80) });
   sockets.add(upstream);
   upstream.once("close", () => sockets.delete(upstream));
@@ -240,7 +244,12 @@ function json(response: ServerResponse, body: object): void {
   response.end(JSON.stringify(body));
 }
 
-const STATUS: Readonly<Record<string, number>> = { NOT_FOUND: 404, INVALID_ARGUMENT: 400, UNAVAILABLE: 503 };
+const STATUS: Readonly<Record<string, number>> = {
+  NOT_FOUND: 404,
+  INVALID_ARGUMENT: 400,
+  PERMISSION_DENIED: 403,
+  UNAVAILABLE: 503,
+};
 
 function httpOf(error: unknown): [number, string] {
   return [(error instanceof Failure ? STATUS[error.code] : undefined) ?? 500, messageOf(error)];
