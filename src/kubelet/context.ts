@@ -1,4 +1,5 @@
 import type { Log } from "#base";
+import type { Reference } from "#oci";
 import type { KubeClient } from "#wire";
 import type { Backoff } from "./backoff.ts";
 import type { Runtime } from "./cri.ts";
@@ -36,7 +37,7 @@ export interface Kubelet {
   readonly dns: () => Promise<DnsSettings>;
   readonly nodeHosts: () => Promise<string>;
   /** The node's own registry logins, most specific last resort of a pull. */
-  readonly nodeKeys: () => Promise<readonly KeyringEntry[]>;
+  readonly nodeKeys: (reference: Reference) => Promise<readonly KeyringEntry[]>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Between two looks at a Pod that nothing asked for, in milliseconds. */

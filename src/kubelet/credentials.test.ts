@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { silent } from "#base";
 import type { Pod } from "#k8s";
 import { parseReference } from "#oci";
+import { openCredentialPlugins } from "./credential-plugins.ts";
 import { matchKeys, parseDockerConfig } from "./keyring.ts";
 import { status } from "./testing/fake-runtime.ts";
 import { startNode, type TestNode } from "./testing/node.ts";
@@ -130,4 +133,52 @@ test("the errors of all logins are told together", async () => {
   node.apply("web", { imagePullSecrets: [{ name: "two" }], containers: [{ name: "a", image: "quay.io/team/x:1" }] });
   const pod = await node.when("web", (pod) => waiting(pod)?.reason === "ErrImagePull");
   assert.equal(waiting(pod)?.message, "[two denied, one denied]");
+});
+
+test("a credential plugin is asked in its protocol, and its answer kept as it says", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "orlop-plugin-"));
+  try {
+    const asked = join(directory, "asked");
+    const answer = {
+      apiVersion: "credentialprovider.kubelet.k8s.io/v1",
+      kind: "CredentialProviderResponse",
+      cacheKeyType: "Registry",
+      cacheDuration: "1h",
+      auth: { "*.example.com": { username: "plugin", password: "pw" } },
+    };
+    await writeFile(
+      join(directory, "good"),
+      `#!/bin/sh\ncat >> ${asked}; echo "$1 $TOKEN" >> ${asked}\necho '${JSON.stringify(answer)}'\n`,
+      { mode: 0o755 },
+    );
+    await writeFile(join(directory, "bad"), "#!/bin/sh\necho hunter2; exit 3\n", { mode: 0o755 });
+    const provider = { matchImages: ["*.example.com"], apiVersion: answer.apiVersion, defaultCacheDuration: "0s" };
+    const config = {
+      providers: [
+        { name: "bad", ...provider },
+        { name: "good", ...provider, args: ["--get"], env: [{ name: "TOKEN", value: "t" }] },
+      ],
+    };
+    await writeFile(join(directory, "config.yaml"), JSON.stringify(config));
+
+    const warnings: unknown[] = [];
+    const log = { ...silent, warn: (fields: object) => void warnings.push(fields) };
+    const plugins = await openCredentialPlugins({
+      configFile: join(directory, "config.yaml"),
+      binDir: directory,
+      log,
+      now: () => 0,
+    });
+    const ask = async (reference: string) =>
+      (await plugins(parseReference(reference))).map(({ auth }) => auth.username);
+    assert.deepEqual(await ask("a.example.com/x:1"), ["plugin"]);
+    assert.deepEqual(await ask("a.example.com/y:1"), ["plugin"]);
+    assert.deepEqual(await ask("quay.io/y:1"), []);
+    const request = { apiVersion: answer.apiVersion, kind: "CredentialProviderRequest", image: "a.example.com/x:1" };
+    assert.equal(await readFile(asked, "utf8"), `${JSON.stringify(request)}--get t\n`);
+    assert.equal(warnings.length, 2);
+    assert.ok(!JSON.stringify(warnings).includes("hunter2"));
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
 });

@@ -57,13 +57,14 @@ export function keysOfSecret(secret: Secret): KeyringEntry[] {
 
 /** Every login that is for this reference, the most specific first; the order of equally specific ones is kept. */
 export function matchKeys(entries: readonly KeyringEntry[], reference: Reference): PullCredential[] {
-  const found = entries.filter(({ pattern }) => matches(pattern, reference));
+  const found = entries.filter(({ pattern }) => globMatchesReference(pattern, reference));
   return found
     .sort((a, b) => specificity(b.pattern) - specificity(a.pattern))
     .map(({ auth, secret }) => ({ auth, secret }));
 }
 
-function matches(pattern: string, { registry, repository }: Reference): boolean {
+/** True where a pattern (`quay.io`, `*.example.com:5000/team`) is for this reference. */
+export function globMatchesReference(pattern: string, { registry, repository }: Reference): boolean {
   const [host = "", ...path] = pattern.split("/");
   const prefix = path.join("/");
   const known = host === "index.docker.io" || host === "registry-1.docker.io" ? "docker.io" : host;

@@ -5,6 +5,7 @@ import type { Kernel } from "#kernel";
 import { createCriClient, createKubeClient, type KubeClient, type KubeClientOptions } from "#wire";
 import { Backoff } from "./backoff.ts";
 import { createCgroups } from "./cgroups.ts";
+import { openCredentialPlugins } from "./credential-plugins.ts";
 import type { Kubelet } from "./context.ts";
 import type { Runtime } from "./cri.ts";
 import { diskSpace, isUnderPressure } from "./disk.ts";
@@ -38,6 +39,9 @@ export interface KubeletConfig {
   readonly registryBurst?: number;
   readonly imagePullCredentialsVerificationPolicy?: VerificationPolicy;
   readonly preloadedImagesVerificationAllowlist?: readonly string[];
+  /** A `CredentialProviderConfig`, and where the programs are that it names. */
+  readonly imageCredentialProviderConfigFile?: string;
+  readonly imageCredentialProviderBinDir?: string;
   readonly clusterDNS?: readonly string[];
   readonly clusterDomain?: string;
   readonly resolvConf?: string;
@@ -123,6 +127,9 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     burst: config.registryBurst ?? 10,
   });
 
+  const keyring = nodeKeyring(rootDir, log);
+  const { imageCredentialProviderConfigFile: configFile, imageCredentialProviderBinDir: binDir } = config;
+  const plugins = configFile && binDir ? await openCredentialPlugins({ configFile, binDir, log, now }) : async () => [];
   const kubelet: Kubelet = {
     client,
     runtime,
@@ -160,7 +167,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       resolvConf: await readFile(config.resolvConf ?? "/etc/resolv.conf", "utf8").catch(() => ""),
     }),
     nodeHosts: () => readFile("/etc/hosts", "utf8").catch(() => ""),
-    nodeKeys: nodeKeyring(rootDir, log),
+    nodeKeys: async (reference) => [...(await keyring()), ...(await plugins(reference))],
     now,
     syncMs: config.syncFrequency ?? 60_000,
     retryMs,
