@@ -99,7 +99,11 @@ for (const [name, program, env] of CLIENTS)
     const sh = (script: string, ...options: readonly string[]): string[] => [
       "exec",
       ...options,
-      ...["talker", "-c", "web", "--", "sh", "-c"],
+      "talker",
+      "--container=web",
+      "--",
+      "sh",
+      "-c",
       script,
     ];
 
