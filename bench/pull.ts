@@ -11,6 +11,7 @@ import { hostPlatform, parseReference } from "#oci";
 import { createRegistry, noCredentials } from "#registry";
 import { startRegistry } from "../test/support/docker-registry.ts";
 import { barChart } from "./chart.ts";
+import { startDistantRegistry } from "./distant.ts";
 import { fixtures, type Fixture } from "./pull-fixtures.ts";
 import { median, row, type Bench, type Row } from "./report.ts";
 
@@ -120,6 +121,7 @@ export const bench: Bench = async (say) => {
       for (const [who, runs] of costs) rows.push(...rowsOf(fixture.name, who, runs, say));
       rows.push(...(await timeToMount(engine, fixture, dir, say)));
     }
+    rows.push(...(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say)));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -216,6 +218,28 @@ async function timeToMount(
     row(`${name}: mounted, snapshot present`, "orlop", "ms", second, "≤ 10 ms"),
     row(`${name}: one more mount`, "orlop", "ms", further, "≤ 10 ms"),
   ];
+}
+
+/** Many connections against one, where it is the connection that is slow. */
+async function fromFarAway(dir: string, size: number, say: (line: string) => void): Promise<Row[]> {
+  await using far = await startDistantRegistry(size);
+  const fixture = { name: "", reference: far.reference, stored: size, isImage: false };
+  const one: Contender = {
+    name: "curl, one connection",
+    program: "curl",
+    command: (_, into) => ["curl", "-sf", "-o", join(into, "out"), far.blobUrl],
+  };
+  const what = `${Math.round(size / 2 ** 20)} MiB raw blob from 50 ms away, 20 MB/s for each connection`;
+  say(what);
+  const rows: Row[] = [];
+  for (const contender of [...CONTENDERS.filter(({ name }) => name === "orlop"), one]) {
+    const runs: number[] = [];
+    for (let run = 0; run < RUNS; run++) runs.push((await measure(contender, fixture, dir))?.seconds ?? NaN);
+    say(`  ${contender.name.padEnd(24)}${median(runs).toFixed(2).padStart(8)} s`);
+    const goal = contender === one ? undefined : "≤ 0.2 × one connection";
+    rows.push(row(what, contender.name, "s", runs, goal));
+  }
+  return rows;
 }
 
 /** CPU time and most memory of a process, its children and its server, looked at often, told at the end. */

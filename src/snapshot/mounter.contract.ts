@@ -150,9 +150,9 @@ export function mounterContract(form: SnapshotForm): void {
 interface Place {
   readonly dir: string;
   /** Puts bytes among the blobs. */
-  put(bytes: Buffer): { readonly stored: Digest; readonly size: number };
+  readonly put: (bytes: Buffer) => { readonly stored: Digest; readonly size: number };
   /** Mounts an object of these parts at a new directory. */
-  show(parts: readonly PlacedPart[]): Promise<string>;
+  readonly show: (parts: readonly PlacedPart[]) => Promise<string>;
 }
 
 async function within(form: SnapshotForm, work: (place: Place) => Promise<void>): Promise<void> {
