@@ -12,6 +12,10 @@ import { rawClient, serveRaw, type RawCall } from "../../test/support/raw-grpc.t
 
 const ARTIFACT = "quay.io/crio/artifact:v1";
 const IMAGE = "registry.k8s.io/pause:3.10";
+/** Ids of sandboxes. */
+const SANDBOX = "5".repeat(64);
+const STUCK = "a".repeat(64);
+const GONE = "b".repeat(64);
 const ID = digestOf("artifact");
 const CONFIG = digestOf("config");
 
@@ -128,7 +132,7 @@ async function world(more: { mounts?: () => cri.Mount[] } = {}) {
       void call.on("data", (bytes: Buffer) => {
         const request = fromBinary(cri.CreateContainerRequestSchema, bytes);
         asked.push(request);
-        if (request.podSandboxId === "gone") {
+        if (request.podSandboxId === GONE) {
           call.emit("error", { code: 5, details: "no such sandbox" });
           return;
         }
@@ -136,7 +140,18 @@ async function world(more: { mounts?: () => cri.Mount[] } = {}) {
         call.write(toBinary(cri.CreateContainerResponseSchema, response));
         call.end();
       }),
-    [`${S}/PodSandboxStatus`]: (call) => void call.emit("error", { code: 5, details: "no such sandbox" }),
+    [`${S}/PodSandboxStatus`]: (call) =>
+      void call.on("data", (bytes: Buffer) => {
+        const { podSandboxId } = fromBinary(cri.PodSandboxStatusRequestSchema, bytes);
+        const id = [SANDBOX, STUCK].find((one) => podSandboxId !== "" && one.startsWith(podSandboxId));
+        if (id === undefined) {
+          call.emit("error", { code: 5, details: "no such sandbox" });
+          return;
+        }
+        const response = create(cri.PodSandboxStatusResponseSchema, { status: { id } });
+        call.write(toBinary(cri.PodSandboxStatusResponseSchema, response));
+        call.end();
+      }),
     [`${S}/ContainerStatus`]: answering(
       asked,
       cri.ContainerStatusRequestSchema,
@@ -146,7 +161,7 @@ async function world(more: { mounts?: () => cri.Mount[] } = {}) {
     [`${S}/RemovePodSandbox`]: (call) =>
       void call.on("data", (bytes: Buffer) => {
         const { podSandboxId } = fromBinary(cri.RemovePodSandboxRequestSchema, bytes);
-        if (podSandboxId === "stuck") call.emit("error", { code: 2, details: "still running" });
+        if (podSandboxId === STUCK) call.emit("error", { code: 2, details: "still running" });
         else {
           call.write(toBinary(cri.RemovePodSandboxResponseSchema, create(cri.RemovePodSandboxResponseSchema)));
           call.end();
@@ -304,7 +319,7 @@ test("an image mount becomes a bind of our own; the rest of the request arrives 
     ),
     unknown,
   ]);
-  const request = Buffer.concat([Buffer.from([0x0a, 1, 0x73, 0x12, ...varint(config.length)]), config]);
+  const request = Buffer.concat([Buffer.from([0x0a, 3, 0x35, 0x35, 0x35, 0x12, ...varint(config.length)]), config]);
   using raw = rawClient(at.listen);
   const call = raw.open(`${S}/CreateContainer`);
   call.end(request);
@@ -314,7 +329,7 @@ test("an image mount becomes a bind of our own; the rest of the request arrives 
   const [host, volume, file] = created.config?.mounts ?? [];
   assert.ok(Buffer.from(toBinary(cri.CreateContainerRequestSchema, created)).includes(unknown));
   assert.deepEqual([host?.hostPath, host?.readonly], ["/etc", true]);
-  assert.equal(volume?.hostPath.startsWith(`${at.volumes}/s/`), true);
+  assert.equal(volume?.hostPath.startsWith(`${at.volumes}/${SANDBOX}/`), true);
   assert.deepEqual(
     [volume?.readonly, volume?.recursiveReadOnly, volume?.selinuxRelabel, volume?.image, volume?.mountOptions],
     [false, false, false, undefined, []],
@@ -323,8 +338,8 @@ test("an image mount becomes a bind of our own; the rest of the request arrives 
   assert.deepEqual(
     at.engine.published.map(({ owner, digest, exec, subPath }) => [owner, digest, exec, subPath]),
     [
-      ["s", ID, false, undefined],
-      ["s", ID, false, "file"],
+      [SANDBOX, ID, false, undefined],
+      [SANDBOX, ID, false, "file"],
     ],
   );
 
@@ -340,10 +355,12 @@ test("an image mount becomes a bind of our own; the rest of the request arrives 
 
   await assert.rejects(at.client.removeImage({ image: { image: ID } }), {
     code: "FAILED_PRECONDITION",
-    message: `image ${ID} is in use by the volumes of sandbox s: remove it first`,
+    message: `image ${ID} is in use by the volumes of sandbox ${SANDBOX}: remove it first`,
   });
-  await at.client.removePodSandbox({ podSandboxId: "s" });
-  assert.deepEqual([at.engine.unpublished, readdirSync(at.volumes)], [["s"], []]);
+  for (const podSandboxId of ["..", "", "/", "unknown"]) await at.client.removePodSandbox({ podSandboxId });
+  assert.deepEqual(at.engine.unpublished, []);
+  await at.client.removePodSandbox({ podSandboxId: "555" });
+  assert.deepEqual([at.engine.unpublished, readdirSync(at.volumes)], [[SANDBOX], []]);
 });
 
 function varint(value: number): number[] {
@@ -354,28 +371,28 @@ test("a volume that cannot be mounted fails the container before containerd hear
   await using at = await world();
   at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
   const config = { metadata: { name: "test" }, mounts: [imageMount("nope")] };
-  await assert.rejects(at.client.createContainer({ podSandboxId: "s", config }), {
+  await assert.rejects(at.client.createContainer({ podSandboxId: SANDBOX, config }), {
     code: "UNKNOWN",
     message: "ImageVolumeMountFailed: nope is not there",
   });
   const gone = { metadata: { name: "test" }, mounts: [imageMount("", digestOf("gone"))] };
-  await assert.rejects(at.client.createContainer({ podSandboxId: "s", config: gone }), {
+  await assert.rejects(at.client.createContainer({ podSandboxId: SANDBOX, config: gone }), {
     code: "UNKNOWN",
     message:
       /^ImageVolumeMountFailed: image sha256:.* \(quay\.io\/crio\/artifact:v1\) is neither in .*: pull it again$/,
   });
   const both = { metadata: { name: "test" }, mounts: [{ ...imageMount(), hostPath: "/etc" }] };
-  await assert.rejects(at.client.createContainer({ podSandboxId: "s", config: both }), {
+  await assert.rejects(at.client.createContainer({ podSandboxId: SANDBOX, config: both }), {
     message: "ImageVolumeMountFailed: /v has an image and a host path",
   });
   assert.deepEqual(at.asked, []);
-  assert.deepEqual(readdirSync(join(at.volumes, "s")), []);
+  assert.deepEqual(readdirSync(join(at.volumes, SANDBOX)), []);
 });
 
 test("a stock kubelet's id of a containerd image is pulled by its digest, with containerd's content first", async () => {
   await using at = await world();
   const mounts = [{ ...imageMount("", CONFIG), image: { image: CONFIG, userSpecifiedImage: IMAGE } }];
-  await at.client.createContainer({ podSandboxId: "s", config: { metadata: { name: "test" }, mounts } });
+  await at.client.createContainer({ podSandboxId: SANDBOX, config: { metadata: { name: "test" }, mounts } });
   assert.deepEqual(
     at.engine.pulls.map(({ reference, preferred }) => [reference, preferred?.name]),
     [[`registry.k8s.io/pause@${ID}`, "containerd"]],
@@ -386,8 +403,8 @@ test("volumes stay while containerd still has the sandbox", async () => {
   await using at = await world();
   at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
   const config = { metadata: { name: "test" }, mounts: [imageMount()] };
-  await at.client.createContainer({ podSandboxId: "stuck", config });
-  await assert.rejects(at.client.removePodSandbox({ podSandboxId: "stuck" }), { message: "still running" });
+  await at.client.createContainer({ podSandboxId: STUCK, config });
+  await assert.rejects(at.client.removePodSandbox({ podSandboxId: STUCK }), { message: "still running" });
   assert.deepEqual([at.engine.published.length, at.engine.unpublished], [1, []]);
 });
 
@@ -395,8 +412,8 @@ test("a container for a sandbox that is gone leaves no volume behind", async () 
   await using at = await world();
   at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
   const config = { metadata: { name: "test" }, mounts: [imageMount()] };
-  await assert.rejects(at.client.createContainer({ podSandboxId: "gone", config }), { message: "no such sandbox" });
-  assert.deepEqual([at.engine.published, at.engine.unpublished, readdirSync(at.volumes)], [[], ["gone"], []]);
+  await assert.rejects(at.client.createContainer({ podSandboxId: GONE, config }), { message: "no such sandbox" });
+  assert.deepEqual([at.engine.published, at.engine.unpublished, readdirSync(at.volumes)], [[], [GONE], []]);
 });
 
 test("without containerd, artifacts are answered for, and the rest says what is missing", async () => {

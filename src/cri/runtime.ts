@@ -21,7 +21,20 @@ export interface RuntimeHandlerOptions {
 export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<typeof cri.RuntimeService> {
   const { volumes, finder, allowExec, containerd, ending } = options;
 
-  const publish = async (request: cri.CreateContainerRequest, mount: cri.Mount, signal: AbortSignal): Promise<void> => {
+  /** Runtimes take the beginning of an id for the whole. Volumes are kept by the whole one. */
+  const wholeId = async (sandbox: string, signal: AbortSignal): Promise<string> => {
+    if (/^[0-9a-f]{64}$/.test(sandbox)) return sandbox;
+    const { status } = await containerd.podSandboxStatus({ podSandboxId: sandbox }, { signal });
+    if (status && /^[\w-]+$/.test(status.id)) return status.id;
+    throw new Failure("NOT_FOUND", "SANDBOX_NOT_FOUND", `containerd does not say which sandbox ${sandbox} is`);
+  };
+
+  const publish = async (
+    sandbox: string,
+    request: cri.CreateContainerRequest,
+    mount: cri.Mount,
+    signal: AbortSignal,
+  ): Promise<void> => {
     if (!mount.image) return;
     try {
       if (mount.hostPath !== "")
@@ -30,7 +43,7 @@ export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<t
       const object = await finder.find(mount.image, { signal: ending });
       const exec =
         allowExec && mayExec(mount, request.sandboxConfig?.annotations[EXEC] ?? mount.image.annotations[EXEC]);
-      mount.hostPath = await volumes.publish({ sandbox: request.podSandboxId, object, exec, mount }, { signal });
+      mount.hostPath = await volumes.publish({ sandbox, object, exec, mount }, { signal });
     } catch (error) {
       signal.throwIfAborted();
       throw volumeFailure(error);
@@ -78,11 +91,13 @@ export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<t
   return {
     async createContainer(request, call) {
       const mounts = request.config?.mounts.filter(({ image }) => image !== undefined) ?? [];
-      for (const mount of mounts) await publish(request, mount, call.signal);
+      if (mounts.length === 0) return await call.forward(request);
+      const sandbox = await wholeId(request.podSandboxId, call.signal);
+      for (const mount of mounts) await publish(sandbox, request, mount, call.signal);
       try {
         return await call.forward(request);
       } catch (error) {
-        if (mounts.length > 0) await removeIfGone(request.podSandboxId);
+        await removeIfGone(sandbox);
         throw error;
       }
     },
@@ -100,8 +115,13 @@ export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<t
     },
 
     async removePodSandbox(request, call) {
+      // Asked before it is gone. What containerd does not know has no volumes by a name that is not whole.
+      const sandbox = await wholeId(request.podSandboxId, call.signal).catch((error: unknown) => {
+        if (isMissing(error)) return undefined;
+        throw error;
+      });
       const response = await call.forward(request);
-      await volumes.remove(request.podSandboxId);
+      if (sandbox !== undefined) await volumes.remove(sandbox);
       return response;
     },
   };

@@ -108,7 +108,7 @@ export class SandboxVolumes {
       if (name.endsWith(".json") || name.endsWith(".new")) rmSync(join(dir, name), { force: true });
       else removeTarget(join(dir, name));
     }
-    if (statSync(dir, { throwIfNoEntry: false })) rmdirSync(dir);
+    removeTarget(dir);
   }
 
   /** Every sandbox that has volumes, mounted or left over. */
@@ -120,13 +120,13 @@ export class SandboxVolumes {
   }
 }
 
-/** Never recursive: what is still mounted there must not be touched. */
+/** Never recursive: what the engine lost sight of may be mounted there still. It stays, and the sandbox goes all the same. */
 function removeTarget(target: string): void {
   try {
     if (statSync(target).isDirectory()) rmdirSync(target);
     else unlinkSync(target);
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "EBUSY") throw error;
+    if (!["ENOENT", "EBUSY", "ENOTEMPTY"].includes(errnoOf(error) ?? "")) throw error;
   }
 }
 

@@ -1,7 +1,11 @@
 // Orlop's CRI over the real containerd, runc and registry, as a kubelet uses it.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
+import { digestOf } from "#oci";
 import { removeAll, startCriNode, type CriNode, type ImageMount } from "../support/cri-node.ts";
 import { ARTIFACT, createWorld, leftovers, pushObjects, WORKLOAD, type World } from "../support/orlop.ts";
 
@@ -222,4 +226,15 @@ test("Version, Status and an unknown method are containerd's own", async () => {
   assert.deepEqual((await node.client.status({})).status, (await node.direct.status({})).status);
   // containerd 1.6 does not know it.
   await assert.rejects(node.client.streamImages({})[Symbol.asyncIterator]().next(), { code: "UNIMPLEMENTED" });
+});
+
+test("a Go client works with containerd's own services through Orlop: unary, streaming, a whole container", async () => {
+  const ctr = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)("ctr", ["--address", join(node.runDir, "cri.sock"), "--namespace", "k8s.io", ...args]))
+      .stdout;
+  assert.match(await ctr("version"), /Server:\s+Version:/);
+  const { image } = await node.client.imageStatus({ image: { image: WORKLOAD } });
+  const content = await ctr("content", "get", image?.id ?? "");
+  assert.equal(digestOf(content), image?.id);
+  assert.equal(await ctr("run", "--rm", WORKLOAD, `orlop-${process.pid}`, "/bin/echo", "through"), "through\n");
 });
