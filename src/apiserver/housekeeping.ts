@@ -1,21 +1,19 @@
 import type { Log } from "#base";
 import { messageOf } from "#base";
 import type { Namespace, Node } from "#k8s";
+import { forgetEvents, Owners } from "./garbage.ts";
 import { serviceAccounts } from "./kinds/config.ts";
 import { namespaces, nodes, NOT_READY } from "./kinds/cluster.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
-import type { Stored } from "./storage.ts";
 
-/** Events are kept for an hour, as kube-apiserver keeps them. */
-const EVENTS_LIVE = 60 * 60 * 1000;
 const SWEEP_EVERY = 5 * 60 * 1000;
 const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
  * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one, the
- * taint of a node that is not Ready, and the end of a namespace once all in it is gone, of what a deleted object alone owned, and of events an hour old. Disposing
- * it stops that.
+ * taint of a node that is not Ready, the end of a namespace once all in it is gone, of what a deleted object alone owned, and
+ * of old events. Disposing it stops that.
  */
 export function keepHouse(objects: Objects, resources: readonly Resource[], log: Log): Disposable {
   const { storage } = objects;
@@ -61,34 +59,21 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
     next["spec"] = { finalizers: others };
     objects.put(namespaces, "", namespace, next);
   };
-  /** What each owner owns, by the owner's uid. */
-  const owned = new Map<string, Map<string, Stored>>();
-  const note = (resource: Resource, stored: Stored): void => {
-    for (const { uid } of stored.object.metadata?.ownerReferences ?? []) {
-      let all = owned.get(uid);
-      if (all === undefined) owned.set(uid, (all = new Map()));
-      all.set(`${resource.storedAs} ${stored.namespace}/${stored.name}`, stored);
-    }
+  const taint = (name: string): void => {
+    const stored = storage.get("nodes", "", name);
+    if (stored === undefined) return;
+    const node = structuredClone(stored.object) as Node;
+    const ready = node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+    const taints = node.spec?.taints ?? [];
+    const others = taints.filter(({ key, effect }) => key !== NOT_READY.key || effect !== NOT_READY.effect);
+    if (ready === (taints.length === others.length)) return;
+    const { taints: _, ...spec } = node.spec ?? {};
+    const next = ready ? others : [...others, { ...NOT_READY }];
+    node.spec = next.length === 0 ? spec : { ...spec, taints: next };
+    objects.put(nodes, "", name, node as AnyObject);
   };
-  const orphans = (uid: string): void => {
-    const all = owned.get(uid);
-    owned.delete(uid);
-    for (const { resource: storedAs, namespace, name } of all?.values() ?? []) {
-      const resource = inside.find((candidate) => candidate.storedAs === storedAs);
-      const object = storage.get(storedAs, namespace, name)?.object;
-      const owners = object?.metadata?.ownerReferences ?? [];
-      if (resource === undefined || owners.length === 0 || object?.metadata?.deletionTimestamp !== undefined) continue;
-      if (owners.every((owner) => owner.uid === uid)) objects.delete(resource, namespace, name, {});
-    }
-  };
-  const expire = (): void => {
-    const before = Date.now() - EVENTS_LIVE;
-    for (const { namespace, name, object } of storage.list("events")) {
-      const { lastTimestamp, eventTime, series, metadata } = object as Event;
-      const last = series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? metadata.creationTimestamp;
-      if (last != null && Date.parse(last) < before) objects.remove(events, namespace, name);
-    }
-  };
+  const owners = new Owners(objects);
+  const forget = (): void => safely("forgetting old events", () => forgetEvents(objects));
 
   for (const name of FIRST)
     if (storage.get("namespaces", "", name) === undefined)
@@ -103,20 +88,20 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
     }),
     ...inside.map((resource) =>
       storage.listen(resource.storedAs, ({ type, stored }) => {
-        if (type !== "DELETED") return note(resource, stored);
+        if (type !== "DELETED") return owners.note(resource, stored);
         const { namespace, name, object } = stored;
         later("ending a namespace", () => empty(namespace));
         const uid = object.metadata?.uid ?? "";
-        if (owned.has(uid)) later("deleting what an object owned", () => orphans(uid));
+        if (owners.has(uid)) later("deleting what an object owned", () => owners.bury(uid));
         if (resource === serviceAccounts && name === "default")
           later("creating a default service account", () => account(namespace));
       }),
     ),
   ];
   for (const { name } of storage.list("nodes")) safely("tainting a node", () => taint(name));
-  for (const resource of inside) for (const stored of storage.list(resource.storedAs)) note(resource, stored);
-  safely("forgetting old events", expire);
-  const sweep = setInterval(() => safely("forgetting old events", expire), SWEEP_EVERY).unref();
+  for (const resource of inside) for (const stored of storage.list(resource.storedAs)) owners.note(resource, stored);
+  forget();
+  const sweep = setInterval(forget, SWEEP_EVERY).unref();
   for (const { name } of storage.list("namespaces")) {
     safely("creating a default service account", () => account(name));
     safely("ending a namespace", () => empty(name));
