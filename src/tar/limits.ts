@@ -6,7 +6,7 @@ export interface TarLimits {
   readonly entries: number;
   /** Bytes of one PAX header, GNU long name or sparse map. */
   readonly header: number;
-  /** Bytes of all names, link targets and extended headers together, and 24 for each attribute and piece of a sparse file. */
+  /** Bytes of all names, link targets and extended headers together, and 64 for each attribute and 24 for each piece of a sparse file. */
   readonly metadata: number;
 }
 

@@ -15,7 +15,7 @@ interface Pending {
 
 /** What global headers say of all members that follow. */
 interface Globals {
-  readonly pax: PaxRecords;
+  readonly values: Map<string, Buffer>;
   xattrs: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -33,7 +33,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 const NO_EXTENTS: readonly TarExtent[] = [];
 /** What a piece of a sparse file and an attribute cost at least, in bytes. */
 const PIECE = 24;
-const ATTRIBUTE = 24;
+const ATTRIBUTE = 64;
 
 /**
  * The members of a plain (not compressed) tar, in the archive's order: v7, ustar, star, GNU and PAX, with long names, sparse
@@ -45,7 +45,7 @@ const ATTRIBUTE = 24;
 export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Generator<TarEntry, void, void> {
   const most = { ...TAR_LIMITS, ...limits };
   const window = new Window(bytes);
-  const globals: Globals = { pax: noRecords(), xattrs: new Map() };
+  const globals: Globals = { values: new Map(), xattrs: new Map() };
   let pending = nothing();
   let isPending = false;
   let count = 0;
@@ -69,11 +69,8 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
       if (body + size > window.size) throw broken("it ends inside an extended header", offset);
       metadata += size;
       const content = window.view(body, size);
-      if (type === "g") {
-        addRecords(globals.pax, content, body);
-        globals.xattrs = xattrsOf(globals.pax);
-      }
-      if (type === "x" || type === "X") addRecords(pending.pax, content, body);
+      if (type === "g") metadata += addGlobals(globals, content, body);
+      else if (type === "x" || type === "X") addRecords(pending.pax, content, body);
       else if (type === "L") pending.longName = untilNul(content);
       else if (type === "K") pending.longLink = untilNul(content);
       isPending = true;
@@ -100,6 +97,17 @@ export function* readTar(bytes: TarBytes, limits: Partial<TarLimits> = {}): Gene
   if (isPending && pending.longName !== undefined) throw broken("it ends behind a long name", offset);
 }
 
+/** What the members that follow inherit, and what that costs: each header makes a new map, which members may hold on to. */
+function addGlobals(globals: Globals, content: Buffer, offset: number): number {
+  const records = noRecords();
+  addRecords(records, content, offset);
+  for (const [key, value] of records.values) globals.values.set(key, value);
+  const xattrs = xattrsOf(records, globals.xattrs);
+  if (xattrs === globals.xattrs) return 0;
+  globals.xattrs = xattrs;
+  return ATTRIBUTE * xattrs.size;
+}
+
 function readMember(
   window: Window,
   header: Header,
@@ -114,7 +122,7 @@ function readMember(
   if (type === "M") throw broken("it is a later volume of an archive; only whole archives can be used", offset);
 
   const record = (key: string): Buffer | undefined => {
-    const value = pending?.pax.values.get(key) ?? globals.pax.values.get(key);
+    const value = pending?.pax.values.get(key) ?? globals.values.get(key);
     return value === undefined || value.length === 0 ? undefined : value;
   };
   const number = (field: NumberField, key: string): number => {

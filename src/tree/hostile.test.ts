@@ -96,6 +96,18 @@ test("a global header with many attributes is one map for all who inherit it", (
   refused(repeated(global, own, 100_000), "TAR_LIMIT", /need more than/, { metadata: 2 ** 24 });
 });
 
+test("global headers that add one attribute each", () => {
+  const pairs = Array.from({ length: 2000 }, (_, i) => {
+    const global = Buffer.from(headers({ xattrs: new Map([[`user.${i}`, new Uint8Array(1)]]) }).subarray(0, 1024));
+    global.write("g", 156);
+    global.fill(" ", 148, 156);
+    const sum = global.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+    global.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+    return Buffer.concat([global, headers({ path: String(i) })]);
+  });
+  refused(repeated(Buffer.concat(pairs), TAR_END, 1), "TAR_LIMIT", /need more than/, { metadata: 2 ** 24 });
+});
+
 test("a size that lies", () => {
   refused(
     repeated(headers({ size: 2 ** 40 }), TAR_END, 1),
