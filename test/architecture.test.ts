@@ -28,6 +28,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   daemon: [
     "base",
     "oci",
+    "erofs",
     "kernel",
     "wire",
     "registry",

@@ -19,7 +19,7 @@ export async function apiserver(places: Places, flags: ApiServerFlags, say: Say,
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();
   stack.use(lockDirectory(places.dataDir, "apiserver"));
-  const control = stack.use(await startControlPlane(places, flags, log));
+  const control = stack.use(await startControlPlane(places, { ...flags, kubeletsAreOurs: false }, log));
   say(`The API server answers at ${control.server.url}: export KUBECONFIG=${flags.kubeconfig}`);
   await aborted(signal);
 }

@@ -14,7 +14,11 @@ export interface ControlPlane extends AsyncDisposable {
 }
 
 /** Starts the API server and writes the administrator's kubeconfig. */
-export async function startControlPlane(places: Places, flags: ApiServerFlags, log: Log): Promise<ControlPlane> {
+export async function startControlPlane(
+  places: Places,
+  flags: ApiServerFlags & { readonly kubeletsAreOurs: boolean },
+  log: Log,
+): Promise<ControlPlane> {
   const dataDir = join(places.dataDir, "apiserver");
   const pki = await openPki(join(dataDir, "pki"));
   const { host, port, featureGates, admissionPlugins, emulatedVersion } = flags;
@@ -23,7 +27,7 @@ export async function startControlPlane(places: Places, flags: ApiServerFlags, l
     host,
     port,
     pki,
-    names: ["localhost"],
+    ...(flags.kubeletsAreOurs ? { kubeletCa: pki.ca } : {}),
     ...(featureGates === undefined ? {} : { featureGates }),
     ...(admissionPlugins === undefined ? {} : { admissionPlugins }),
     ...(emulatedVersion === undefined ? {} : { emulatedVersion }),

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync } from "nod
 import { delimiter, dirname, join } from "node:path";
 import { messageOf } from "#base";
 import type { Check, Places } from "#cli";
+
 import { sampleImage } from "#erofs";
 import {
   hasCapability,

@@ -23,7 +23,7 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
   await using stack = new AsyncDisposableStack();
   stack.use(lockDirectory(places.runDir, "up"));
 
-  const control = stack.use(await startControlPlane(places, flags, log));
+  const control = stack.use(await startControlPlane(places, { ...flags, kubeletsAreOurs: true }, log));
   const { dataDir, runDir, certsDir } = places;
   const containerd =
     flags.containerd ??
