@@ -273,6 +273,28 @@ test("a caller's deadline and its cancel reach the handler", async () => {
   assert.equal(reasons.at(-1), "CALLER_GONE");
 });
 
+test("disposal aborts the handlers and waits until they have ended", async () => {
+  const started = Promise.withResolvers<void>();
+  let hasEnded = false;
+  const at = await proxied(
+    {},
+    {
+      pullImage: async (_request, { signal }) => {
+        started.resolve();
+        await new Promise<void>((resolve) => signal.addEventListener("abort", () => setTimeout(resolve, 20)));
+        hasEnded = true;
+        return {};
+      },
+    },
+  );
+  using client = createCriClient(at.listen);
+  const call = assert.rejects(client.pullImage({}), { code: "UNAVAILABLE" });
+  await started.promise;
+  await at[Symbol.asyncDispose]();
+  assert.equal(hasEnded, true);
+  await call;
+});
+
 /** One call with the very headers and bytes given. */
 async function http2Call(session: ClientHttp2Session, headers: object, body: Buffer) {
   const stream = session.request({

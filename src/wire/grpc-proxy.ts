@@ -74,6 +74,7 @@ export interface GrpcProxyOptions {
 /**
  * A gRPC server that answers the methods it takes and passes everything else (unknown methods, unknown services, streams)
  * to the server behind it, frame by frame, without looking inside. While that is away, calls fail with UNAVAILABLE.
+ * Disposal aborts the handlers' signals and waits until they have ended.
  *
  * Not served: clients that send a raw path as `:authority`; nghttp2 refuses them below us, and kubelets send `localhost`.
  */
@@ -83,6 +84,7 @@ export async function serveGrpcProxy(options: GrpcProxyOptions): Promise<AsyncDi
   const upstream = new Upstream(options.upstream, options.upstreamName);
   const ending = new AbortController();
   const sessions = new Set<ServerHttp2Session>();
+  const handling = new Set<Promise<unknown>>();
   const server = createServer({ ...MEMORY, settings: { initialWindowSize: 1024 * 1024 } });
   server.on("session", (session) => {
     sessions.add(session);
@@ -92,7 +94,7 @@ export async function serveGrpcProxy(options: GrpcProxyOptions): Promise<AsyncDi
   server.on("stream", (stream: ServerHttp2Stream, headers: Headers) => {
     stream.on("error", (error) => log.debug({ error: messageOf(error) }, "a client's call broke"));
     const method = taken.get(headers[":path"] ?? "");
-    if (method) void answer(method, stream, headers, upstream, ending.signal, log);
+    if (method) void answer(method, stream, headers, { upstream, ending: ending.signal, handling, log });
     else void pass(stream, headers, upstream);
   });
   await listenOnSocket(server, listen);
@@ -103,6 +105,8 @@ export async function serveGrpcProxy(options: GrpcProxyOptions): Promise<AsyncDi
       for (const session of sessions) session.destroy();
       upstream[Symbol.dispose]();
       await closed;
+      // What the handlers use is closed after us.
+      await Promise.allSettled(handling);
     },
   };
 }
@@ -110,13 +114,19 @@ export async function serveGrpcProxy(options: GrpcProxyOptions): Promise<AsyncDi
 /** Upstream's own trailers of a failure it reported, so that the caller gets what they carry besides code and message. */
 const trailersOf = new WeakMap<Error, Headers>();
 
+interface Serving {
+  readonly upstream: Upstream;
+  readonly ending: AbortSignal;
+  /** Handlers under way, also those whose callers have gone. */
+  readonly handling: Set<Promise<unknown>>;
+  readonly log: Log;
+}
+
 async function answer(
   { method, handle }: Taken,
   stream: ServerHttp2Stream,
   headers: Headers,
-  upstream: Upstream,
-  ending: AbortSignal,
-  log: Log,
+  { upstream, ending, handling, log }: Serving,
 ): Promise<void> {
   const gone = new AbortController();
   const signal = AbortSignal.any([gone.signal, ending]);
@@ -141,7 +151,10 @@ async function answer(
       const left = expires === undefined ? {} : { "grpc-timeout": formatTimeout(expires - Date.now()) };
       return await relay(method, message, { ...headers, ...left }, upstream, signal);
     };
-    const response = await within(signal, handle(request, { signal, forward }));
+    const handled = handle(request, { signal, forward });
+    handling.add(handled);
+    void handled.catch(() => {}).finally(() => handling.delete(handled));
+    const response = await within(signal, handled);
     finish(stream, toBinary(method.output, create(method.output, response)));
   } catch (error) {
     if (!(error instanceof Failure)) log.error({ method: pathOf(method), error: messageOf(error) }, "a call failed");
@@ -191,7 +204,6 @@ async function within<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   const abort = (): void => aborted.reject(signal.reason as Error);
   if (signal.aborted) abort();
   signal.addEventListener("abort", abort, { once: true });
-  promise.catch(() => {});
   try {
     return await Promise.race([promise, aborted.promise]);
   } finally {
