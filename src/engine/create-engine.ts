@@ -4,13 +4,14 @@ import type { Kernel } from "#kernel";
 import type { Platform } from "#oci";
 import type { Registry } from "#registry";
 import { Mounter, Snapshots, erofsSupport } from "#snapshot";
-import { Store, usageOf, type StoreOptions } from "#store";
+import { SharedCalls, Store, usageOf, type StoreOptions } from "#store";
 import type { Engine } from "./engine.ts";
 import { findRecord, manifestOf, missing, objectOf } from "./objects.ts";
 import { Volumes, partsOf } from "./publish.ts";
 import { Puller } from "./pull.ts";
 import { push } from "./push.ts";
 import { fsck, prune, remove } from "./upkeep.ts";
+import { checkWatermarks, keepBelow, type Watermarks } from "./watermarks.ts";
 
 export interface EngineOptions extends Omit<StoreOptions, "dataDir"> {
   /** Blobs, snapshots and records: what outlives the machine's restart. */
@@ -22,6 +23,8 @@ export interface EngineOptions extends Omit<StoreOptions, "dataDir"> {
   readonly registry: Registry;
   readonly platform: Platform;
   readonly log?: Log;
+  /** Collects by itself, after a pull. Without them only `prune` collects. */
+  readonly watermarks?: Watermarks;
   /** How trees are shown: as EROFS where the kernel can (`auto`), or always as directories of real files. */
   readonly mounter?: "auto" | "erofs" | "directory";
 }
@@ -59,6 +62,10 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     closing.abort(new DOMException("the engine was closed", "AbortError"));
     await puller.settled();
   });
+  if (options.watermarks !== undefined) checkWatermarks(options.watermarks);
+  const { watermarks } = options;
+  const housekeeping = new SharedCalls<void>();
+  stack.defer(() => housekeeping.settled());
   const owned = stack.move();
 
   const find = (name: string) => {
@@ -66,7 +73,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     return record === undefined ? undefined : objectOf(record, store.records.referencesOf(record.digest));
   };
   return {
-    pull: (request, call) => puller.pull(request, call),
+    async pull(request, call) {
+      const object = await puller.pull(request, call);
+      // Nobody waits for it.
+      if (watermarks !== undefined)
+        void housekeeping.run("", () => keepBelow(store, watermarks, log, closing.signal)).result;
+      return object;
+    },
     classify: (request, call) => puller.classify(request, call),
     find: async (name) => find(name),
     list: async () =>
@@ -87,7 +100,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     unpublish: (owner, target) => volumes.unpublish(owner, target),
     volumes: async () => volumes.list(),
     prune: (request, call) => prune(store, request, call),
-    fsck: (call) => fsck(store, log, call),
+    fsck: (call) => fsck(store, log, (record) => puller.mend(record, call), call),
     usage: async () => ({ ...(await usageOf(store.layout.root)), path: store.layout.root }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

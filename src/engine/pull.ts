@@ -23,7 +23,7 @@ import {
 } from "#store";
 import { looksLikeTar } from "#tar";
 import type { Classified, PullRequest, StoredObject } from "./engine.ts";
-import { objectOf } from "./objects.ts";
+import { manifestOf, missing, objectOf } from "./objects.ts";
 import { prefer } from "./prefer.ts";
 import { classify, fetchConfig, resolveManifest, type Resolved } from "./resolve.ts";
 
@@ -58,6 +58,22 @@ export class Puller {
     // Credentials are part of the key: what one caller may have says nothing of another.
     const key = JSON.stringify([formatReference(reference), request.platform, request.credentials ?? []]);
     return await this.#pulls.run(key, (report) => this.#pull(reference, source, request, report), call).result;
+  }
+
+  /** Fetches again what a recorded object lacks, from wherever it was pulled. @throws the last source's Failure */
+  async mend(record: ManifestRecord, call?: CallOptions): Promise<void> {
+    const { store, registry } = this.#options;
+    const { parts } = planParts(manifestOf(record), record.config);
+    let failure: unknown = missing(record.digest);
+    for (const { name } of store.records.referencesOf(record.digest))
+      try {
+        await this.#fetchParts(record.digest, parts, registry.source(parseReference(name)), call ?? {});
+        return;
+      } catch (error) {
+        call?.signal?.throwIfAborted();
+        failure = error;
+      }
+    throw failure;
   }
 
   async settled(): Promise<void> {

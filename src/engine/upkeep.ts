@@ -2,7 +2,7 @@ import { mkdirSync, renameSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, errnoOf, messageOf, type CallOptions, type Log } from "#base";
-import { formatReference, isDigest, parseReference, type Digest } from "#oci";
+import { formatReference, hexOf, isDigest, parseReference, type Digest } from "#oci";
 import { usageOf, type Collected, type ManifestRecord, type Store } from "#store";
 import type { FsckFinding, PruneRequest } from "./engine.ts";
 import { findRecord, missing } from "./objects.ts";
@@ -53,37 +53,63 @@ export async function prune(store: Store, request: PruneRequest = {}, call?: Cal
 }
 
 /**
- * Reads every blob and compares it with its digest. What is wrong is moved aside, so that the next pull of what needs it fetches it
- * again; a mount that shows it goes on showing it.
+ * Reads every blob and compares it with its digest. What is wrong is moved aside and, where `mend` can, fetched again; a mount that
+ * shows it goes on showing it until its last volume is unmounted.
  */
-export async function fsck(store: Store, log: Log, call?: CallOptions): Promise<readonly FsckFinding[]> {
-  const findings: FsckFinding[] = [];
-  const present = new Set<string>();
+export async function fsck(
+  store: Store,
+  log: Log,
+  mend: (record: ManifestRecord) => Promise<void>,
+  call?: CallOptions,
+): Promise<readonly FsckFinding[]> {
+  const findings = new Map<string, FsckFinding>();
+  const sound = new Set<string>();
   for (const hex of await readdir(store.layout.blobs)) {
     const digest = `sha256:${hex}` as Digest;
-    const path = store.path(digest);
-    try {
-      const found = await store.digestOnDisk(digest, call);
-      if (found === digest) {
-        present.add(digest);
-        continue;
-      }
-      const aside = join(store.layout.quarantine, hex);
-      mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
-      renameSync(path, aside);
-      log.warn({ digest, found, path: aside }, "a blob has changed on disk and was moved aside");
-      findings.push({ digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside` });
-    } catch (error) {
-      call?.signal?.throwIfAborted();
-      if (errnoOf(error) === "ENOENT") continue;
-      findings.push({ digest, path, problem: `it cannot be read: ${messageOf(error)}` });
+    const finding = await checkBlob(store, digest, call);
+    if (finding === "sound") sound.add(digest);
+    else if (finding !== "gone") {
+      log.warn(finding, "a blob is not what it should be");
+      findings.set(digest, finding);
     }
   }
-  for (const { digest, parts } of store.records.manifests())
-    for (const { stored } of parts)
-      if (!present.has(stored) && !findings.some((finding) => finding.digest === stored))
-        findings.push({ digest: stored, path: store.path(stored), problem: `it is missing, and ${digest} needs it` });
-  return findings;
+  for (const record of store.records.manifests()) {
+    const lost = record.parts.map(({ stored }) => stored).filter((stored) => !sound.has(stored));
+    if (lost.length === 0) continue;
+    let outcome = "it was fetched again";
+    try {
+      await mend(record);
+      for (const digest of lost) sound.add(digest);
+    } catch (error) {
+      call?.signal?.throwIfAborted();
+      outcome = `it could not be fetched again: ${messageOf(error)}`;
+    }
+    for (const digest of new Set(lost)) {
+      const { path, problem } = findings.get(digest) ?? {
+        path: store.path(digest),
+        problem: `it is missing, and ${record.digest} needs it`,
+      };
+      findings.set(digest, { digest, path, problem: `${problem}; ${outcome}` });
+    }
+  }
+  return [...findings.values()];
+}
+
+async function checkBlob(store: Store, digest: Digest, call?: CallOptions): Promise<FsckFinding | "sound" | "gone"> {
+  const path = store.path(digest);
+  try {
+    const found = await store.digestOnDisk(digest, call);
+    if (found === digest) return "sound";
+    const aside = join(store.layout.quarantine, hexOf(digest));
+    mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
+    renameSync(path, aside);
+    return { digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside` };
+  } catch (error) {
+    call?.signal?.throwIfAborted();
+    // Collected meanwhile; whatever needs it nevertheless will miss it.
+    if (errnoOf(error) === "ENOENT") return "gone";
+    return { digest, path, problem: `it cannot be read: ${messageOf(error)}` };
+  }
 }
 
 /** Deletes the record of an object that no volume uses and of which `condition` is true. */

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { isFailure } from "#base";
+import { isFailure, silent } from "#base";
 import { linuxKernel } from "#kernel";
 import type { Descriptor } from "#oci";
 import { TAR_END, tarHeader } from "#tar";
@@ -168,27 +168,52 @@ test("a full disk is a clear error; what is there stays, and the pull goes on wh
   }
 });
 
-test("fsck finds a flipped bit and moves the blob aside; the next pull fetches it again", async () => {
+test("fsck finds a flipped bit, moves the blob aside, and fetches it again where it can", async () => {
   await using registry = await startFakeRegistry();
   const { reference, layers } = putArtifact(registry, "x", { a: randomBytes(100_000), b: "b" });
-  const [a] = layers;
-  await using node = await startEngine();
+  await using node = await startEngine({ patience: { delay: 1, attempts: 2 } });
   await node.engine.pull({ reference });
   assert.deepEqual(await node.engine.fsck(), []);
-  const path = join(node.dir, "data/v1/blobs/sha256", a.digest.slice(7));
-  const bytes = readFileSync(path);
-  bytes[5000] = (bytes[5000] ?? 0) ^ 1;
-  rmSync(path);
-  writeFileSync(path, bytes);
-  const findings = await node.engine.fsck();
-  assert.deepEqual(
-    findings.map(({ digest }) => digest),
-    [a.digest],
-  );
-  assert.ok(!existsSync(path) && existsSync(findings[0]?.path ?? ""));
+  const path = join(node.dir, "data/v1/blobs/sha256", layers[0].digest.slice(7));
+  const flip = () => {
+    const bytes = readFileSync(path);
+    bytes[5000] = (bytes[5000] ?? 0) ^ 1;
+    rmSync(path);
+    writeFileSync(path, bytes);
+  };
+  flip();
+  const [finding, ...others] = await node.engine.fsck();
+  assert.deepEqual(others, []);
+  assert.equal(finding?.digest, layers[0].digest);
+  assert.match(finding.problem, /moved aside; it was fetched again/);
+  assert.ok(existsSync(finding.path) && finding.path !== path);
+  assert.deepEqual(await node.engine.fsck(), []);
+
+  flip();
+  registry.blobs.delete(layers[0].digest);
+  assert.match((await node.engine.fsck())[0]?.problem ?? "", /could not be fetched again/);
+  assert.ok(!existsSync(path));
   assert.match((await node.engine.fsck())[0]?.problem ?? "", /missing/);
-  await node.engine.pull({ reference });
-  assert.deepEqual(await node.engine.fsck(), []);
+});
+
+test("above its high mark the store collects by itself, the least recently used first, down to its low mark", async () => {
+  await using registry = await startFakeRegistry();
+  const collected = Promise.withResolvers<void>();
+  const log = {
+    ...silent,
+    info: (_: object, message: string) => message.startsWith("collected") && collected.resolve(),
+  };
+  await using node = await startEngine({ watermarks: { high: 7 * MIB, low: 5 * MIB }, log });
+  for (const name of ["first", "second", "third"])
+    await node.engine.pull({ reference: putArtifact(registry, name, { [name]: randomBytes(2 * MIB) }).reference });
+  assert.equal((await node.engine.list()).length, 3);
+  await node.engine.pull({ reference: putArtifact(registry, "fourth", { fourth: randomBytes(2 * MIB) }).reference });
+  await collected.promise;
+  const left = (await node.engine.list()).map(({ references }) => references[0]?.replace(/^.*\//, ""));
+  assert.deepEqual(left, ["third:v1", "fourth:v1"]);
+  await assert.rejects(startEngine({ watermarks: { high: "50%", low: "60%" } }), (error) =>
+    isFailure(error, "INVALID_WATERMARKS"),
+  );
 });
 
 test("prune deletes what nothing needs, and down to a mark the least recently used; never what is mounted", async () => {
