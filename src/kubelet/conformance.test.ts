@@ -125,6 +125,23 @@ test("an error without a code is told as it came", async () => {
   assert.equal(waiting(pod, "test")?.message, `Back-off pulling image "127.0.0.1:9/x/y:v1": ErrImagePull: ${raw}`);
 });
 
+test("a registry that does not answer is a reason of its own, and then a back-off as any other", async () => {
+  await using node = await withEcho();
+  node.runtime.onPull = () => {
+    throw status("UNKNOWN", "RegistryUnavailable: 127.0.0.1:9: connection refused");
+  };
+  node.apply("down", twoContainers("127.0.0.1:9/x/y:v1", "Always"));
+  const first = await node.when("down", (pod) => waiting(pod, "test")?.reason === "RegistryUnavailable");
+  const why =
+    "image pull failed for 127.0.0.1:9/x/y:v1 because the registry is unavailable: 127.0.0.1:9: connection refused";
+  assert.equal(waiting(first, "test")?.message, why);
+  const pod = await node.when("down", (pod) => waiting(pod, "test")?.reason === "ImagePullBackOff");
+  assert.equal(
+    waiting(pod, "test")?.message,
+    `Back-off pulling image "127.0.0.1:9/x/y:v1": RegistryUnavailable: ${why}`,
+  );
+});
+
 test("the sub path of a volume reaches the runtime", async () => {
   await using node = await withEcho();
   node.apply("subpath", twoContainers("quay.io/crio/artifact:v1", "IfNotPresent", { subPath: "dir" }));

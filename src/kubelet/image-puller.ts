@@ -42,10 +42,13 @@ export interface ReadyImage {
 export class ImageFailure extends Failure {
   /** Milliseconds to wait before the next try. */
   readonly waitMs: number;
+  /** A pull was tried: until the next one, the status says that it backs off. */
+  readonly backsOff: boolean;
 
-  constructor(reason: string, message: string, waitMs: number) {
+  constructor(reason: string, message: string, waitMs: number, backsOff: boolean) {
     super("UNAVAILABLE", reason, message);
     this.waitMs = waitMs;
+    this.backsOff = backsOff;
   }
 }
 
@@ -149,7 +152,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
       } catch (error) {
         const message = `Failed to apply default image tag ${quoted}: ${messageOf(error)}`;
         warn(request, "InspectFailed", message);
-        throw new ImageFailure("InvalidImageName", message, retryMs);
+        throw new ImageFailure("InvalidImageName", message, retryMs, false);
       }
 
       if (policy !== "Always") {
@@ -162,7 +165,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
           signal.throwIfAborted();
           const message = `Failed to inspect image ${quoted}: ${runtimeMessage(error)}`;
           warn(request, "InspectFailed", message);
-          throw new ImageFailure("ImageInspectError", message, retryMs);
+          throw new ImageFailure("ImageInspectError", message, retryMs, false);
         }
         const usable = found !== undefined && !(await records.mustPull(found.id, image, request.credentials));
         metrics.ensured.inc({
@@ -178,7 +181,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
         if (policy === "Never") {
           const message = `Container image ${quoted} is not present with pull policy of Never`;
           warn(request, "ErrImageNeverPull", message);
-          throw new ImageFailure("ErrImageNeverPull", message, retryMs);
+          throw new ImageFailure("ErrImageNeverPull", message, retryMs, false);
         }
       }
 
@@ -230,9 +233,9 @@ function failureOf(
   for (const [reason, why] of Object.entries(prefixed)) {
     if (!raw.startsWith(reason)) continue;
     const rest = raw.slice(reason.length).replace(/^:\s*/, "");
-    return new ImageFailure(reason, `image pull failed for ${request.reference} because ${why}: ${rest}`, waitMs);
+    return new ImageFailure(reason, `image pull failed for ${request.reference} because ${why}: ${rest}`, waitMs, true);
   }
-  return new ImageFailure("ErrImagePull", raw, waitMs);
+  return new ImageFailure("ErrImagePull", raw, waitMs, true);
 }
 
 const MIB = 1 << 20;

@@ -91,11 +91,10 @@ export class PodImages {
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       const failure =
-        error instanceof ImageFailure ? error : new ImageFailure("ErrImagePull", messageOf(error), 10_000);
+        error instanceof ImageFailure ? error : new ImageFailure("ErrImagePull", messageOf(error), 10_000, true);
       attempt.state = { kind: "failed", trouble: { reason: failure.reason, message: failure.message } };
       attempt.retryAt = this.#now() + failure.waitMs;
-      const backsOff = failure.reason === "ErrImagePull";
-      attempt.nextAt = backsOff ? this.#now() + Math.min(SHOW_MS, failure.waitMs / 4) : attempt.retryAt;
+      attempt.nextAt = failure.backsOff ? this.#now() + Math.min(SHOW_MS, failure.waitMs / 4) : attempt.retryAt;
     }
   }
 }

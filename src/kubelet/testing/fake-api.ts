@@ -20,7 +20,7 @@ export interface FakeApi extends KubeClient {
   /** About the Pod of that name, in the order they were first told. */
   events(pod: string): Event[];
   /** Resolves when `test` holds, tried at every change. */
-  until<T>(test: () => T | undefined | false): Promise<T>;
+  until<T>(test: () => T | undefined | false, seconds?: number): Promise<T>;
 }
 
 export function fakeApi(): FakeApi {
@@ -160,8 +160,8 @@ export function fakeApi(): FakeApi {
         .filter(([key]) => key.includes("/events/"))
         .map(([, object]) => object as unknown as Event)
         .filter(({ involvedObject }) => involvedObject.name === pod),
-    async until<T>(test: () => T | undefined | false): Promise<T> {
-      const stream = on(changes, "change", { signal: AbortSignal.timeout(10_000) });
+    async until<T>(test: () => T | undefined | false, seconds = 10): Promise<T> {
+      const stream = on(changes, "change", { signal: AbortSignal.timeout(seconds * 1000) });
       for (let found = test(); ; found = test()) {
         if (found) return found;
         await stream.next();
