@@ -35,15 +35,19 @@ export function withAuthenticated(user: User): User {
     : { ...user, groups: [...user.groups, "system:authenticated"] };
 }
 
+/** Reading a certificate costs as much as a small request, and a connection keeps its own. */
+const known = new WeakMap<object, User | undefined>();
+
 function ofCertificate(request: IncomingMessage): User | undefined {
   const socket = request.socket as Partial<TLSSocket>;
   if (socket.getPeerCertificate === undefined) return undefined;
+  if (known.has(socket)) return known.get(socket);
   const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
-  if (subject === undefined) return undefined;
-  if (socket.authorized !== true) throw unauthorized();
-  const name = first(subject.CN);
-  if (name === undefined) return undefined;
-  return withAuthenticated({ name, groups: all(subject?.O) });
+  if (subject !== undefined && socket.authorized !== true) throw unauthorized();
+  const name = first(subject?.CN);
+  const user = name === undefined ? undefined : withAuthenticated({ name, groups: all(subject?.O) });
+  known.set(socket, user);
+  return user;
 }
 
 // Node gives one name as a string and several as a list.

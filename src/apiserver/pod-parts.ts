@@ -8,7 +8,7 @@ import type { DeleteOptions, Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { badRequest, conflict } from "./status.ts";
-import { isDryRun } from "./verbs.ts";
+import { isDryRun } from "./write-options.ts";
 
 const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
 

@@ -1,30 +1,25 @@
-import {
-  createServer as createHttp,
-  STATUS_CODES,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import { createServer as createHttps } from "node:https";
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from "node:http";
 import { isIP, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { Failure, errnoOf, messageOf, silent } from "#base";
+import { Failure, messageOf, silent } from "#base";
 import type { KubeObject } from "#k8s";
 import { authenticate, type Authenticator } from "./authenticate.ts";
 import { authorize, denied } from "./authorize.ts";
 import { discoveryRoutes } from "./discovery.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { RESOURCES } from "./kinds/index.ts";
+import { certificate, createServer, listen } from "./listen.ts";
 import { createMetrics } from "./metrics.ts";
 import { Objects } from "./objects.ts";
 import { policyOf, type ApiServerOptions } from "./options.ts";
 import { openApiRoutes } from "./openapi/index.ts";
+import { PageNotFound, accessOf, missing, unknownAccess } from "./paths.ts";
 import type { ApiHost } from "./ports.ts";
 import { sendError, sendJson, sendPlain } from "./respond.ts";
-import { Router, type Access, type ApiRequest, type Match } from "./router.ts";
+import { Router, type ApiRequest, type Match } from "./router.ts";
 import { resourceRoutes, servedBy, SUBRESOURCES } from "./routes.ts";
-import { core, methodNotAllowed, notFound, statusOf, StatusError, unknownResource } from "./status.ts";
+import { core, methodNotAllowed, notFound, statusOf, StatusError } from "./status.ts";
 import { Storage } from "./storage.ts";
 import { streamingRoutes } from "./streaming/index.ts";
 import { openTokens } from "./tokens.ts";
@@ -214,103 +209,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     url: `${pki === undefined ? "http" : "https"}://${shown}:${bound}`,
     port: bound,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-async function certificate({
-  pki,
-  host = "127.0.0.1",
-  names = [],
-}: ApiServerOptions): Promise<{ cert: string; key: string }> {
-  if (pki === undefined) return { cert: "", key: "" };
-  const all = [
-    "localhost",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "127.0.0.1",
-    "::1",
-    host,
-    ...names,
-  ];
-  const ips = [...new Set(all.filter((name) => isIP(name) !== 0 && name !== "0.0.0.0" && name !== "::"))];
-  const dnsNames = [...new Set(all.filter((name) => isIP(name) === 0))];
-  return pki.serverCertificate({ dnsNames, ips });
-}
-
-async function createServer(options: ApiServerOptions): Promise<Server> {
-  const { pki } = options;
-  if (pki === undefined) return createHttp({ noDelay: true });
-  const credential = await certificate(options);
-  return createHttps({
-    ...credential,
-    ca: pki.ca,
-    requestCert: true,
-    rejectUnauthorized: false,
-    noDelay: true,
-    minVersion: "TLSv1.2",
-    ALPNProtocols: ["http/1.1"],
-  });
-}
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", reject);
-  server.listen(port, host, resolve);
-  try {
-    await promise;
-  } catch (cause) {
-    if (errnoOf(cause) !== "EADDRINUSE") throw cause;
-    const message = `port ${port} of ${host} is in use by another program; choose another with --port, or stop that program`;
-    throw new Failure("FAILED_PRECONDITION", "ADDRESS_IN_USE", message, { cause });
-  } finally {
-    server.off("error", reject);
-  }
-}
-
-/** A path outside the API, answered as Go's own server would. */
-class PageNotFound extends Error {}
-
-function missing(path: string): Error {
-  const group = /^\/apis\/([^/]+)/.exec(path)?.[1];
-  if (path.startsWith("/api/v1/")) return unknownResource();
-  if (
-    group !== undefined &&
-    /^\/apis\/[^/]+\/v1\/./.test(path) &&
-    RESOURCES.some((resource) => resource.group === group)
-  )
-    return unknownResource();
-  return new PageNotFound();
-}
-
-function accessOf(match: Match, method: string, path: string, query: URLSearchParams): Access {
-  const access = match.route.access?.(match.params, method);
-  if (access === undefined) return { kind: "path", verb: method === "HEAD" ? "get" : method.toLowerCase(), path };
-  if (access.kind === "resource" && access.verb === "list") {
-    const name = /(?:^|,)metadata\.name=([^,]+)/.exec(query.get("fieldSelector") ?? "")?.[1];
-    const verb = /^(1|true)$/i.test(query.get("watch") ?? "") ? "watch" : "list";
-    return { ...access, verb, ...(name === undefined ? {} : { name }) };
-  }
-  return access;
-}
-
-const VERBS: Readonly<Record<string, string>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
-
-/** What a request to a path that does not exist would have been: who may not ask is told that first. */
-function unknownAccess(method: string, path: string): Access {
-  const match =
-    /^\/(?:api\/v1|apis\/([^/]+)\/[^/]+)\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(path);
-  if (match === null) return { kind: "path", verb: method.toLowerCase(), path };
-  const [, group = "", namespace, resource = "", name, subresource] = match;
-  const verb = VERBS[method] ?? (name === undefined ? "list" : "get");
-  return {
-    kind: "resource",
-    verb,
-    group,
-    resource,
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(name === undefined ? {} : { name }),
-    ...(subresource === undefined ? {} : { subresource }),
   };
 }
 

@@ -9,7 +9,7 @@ import type { ApiHost, TokenClaims, Tokens } from "./ports.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest, conflict, core, forbidden } from "./status.ts";
-import { isDryRun } from "./verbs.ts";
+import { isDryRun } from "./write-options.ts";
 
 const KIND = { version: "v1", kind: "TokenRequest", type: "authn.TokenRequest" };
 const HOUR = 3600;
