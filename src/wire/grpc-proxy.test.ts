@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { connect as connectHttp2, createServer as createHttp2, type ClientHttp2Session } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
@@ -273,6 +274,22 @@ test("a caller's deadline and its cancel reach the handler", async () => {
   assert.equal(reasons.at(-1), "CALLER_GONE");
 });
 
+test("a server that dies under a forwarded call makes it fail as unavailable", async () => {
+  const asked = Promise.withResolvers<void>();
+  await using at = await proxied(
+    { [`${IMAGES}/ListImages`]: (call) => call.on("data", () => asked.resolve()) },
+    { listImages: (request, call) => call.forward(request) },
+  );
+  using client = createCriClient(at.listen);
+  const call = assert.rejects(client.listImages({}), {
+    code: "UNAVAILABLE",
+    message: /^containerd does not answer on /,
+  });
+  await asked.promise;
+  at.server.stop();
+  await call;
+});
+
 test("disposal aborts the handlers and waits until they have ended", async () => {
   const started = Promise.withResolvers<void>();
   let hasEnded = false;
@@ -388,11 +405,20 @@ test("a message may come in any pieces, and a stream of lists is forwarded as on
   }
 });
 
-test("a socket in use is refused, a dead one replaced, a path too long explained", async () => {
+test("a socket in use is refused, one that a killed process left is replaced, a path too long explained", async () => {
   await using at = await proxied({});
   const options = { upstream: "/nonexistent", upstreamName: "containerd", taken: [] };
   await assert.rejects(serveGrpcProxy({ ...options, listen: at.listen }), { reason: "SOCKET_IN_USE" });
   await assert.rejects(serveGrpcProxy({ ...options, listen: `/tmp/${"x".repeat(103)}` }), {
     reason: "SOCKET_PATH_TOO_LONG",
   });
+
+  const listen = join(at.server.dir, "left");
+  const script = `require("net").createServer().listen(${JSON.stringify(listen)}, () => process.kill(process.pid, "SIGKILL"))`;
+  assert.equal(spawnSync(process.execPath, ["-e", script]).signal, "SIGKILL");
+  assert.equal(statSync(listen).isSocket(), true);
+  await using _proxy = await serveGrpcProxy({ ...options, listen });
+  assert.equal(statSync(listen).mode & 0o777, 0o600);
+  using client = createCriClient(listen);
+  await assert.rejects(client.version({}), { message: /^containerd does not answer on \/nonexistent/ });
 });

@@ -45,6 +45,7 @@ export class Upstream {
     const stream = await this.open(headers);
     const abort = (): void => stream.close(constants.NGHTTP2_CANCEL);
     signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
     try {
       let response: Headers = {};
       let trailers: Headers | undefined;
@@ -52,7 +53,8 @@ export class Upstream {
       stream.once("trailers", (headers) => (trailers = headers));
       stream.end(body);
       const { bytes } = await readMessages(stream, () => header(response, "grpc-encoding"));
-      return { bytes, trailers: trailers ?? statusOf(response) };
+      signal.throwIfAborted();
+      return { bytes, trailers: trailers ?? this.#statusOf(response) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw error instanceof Failure ? error : this.unavailable(error);
@@ -61,27 +63,39 @@ export class Upstream {
     }
   }
 
+  /** Of an answer without trailers: its only headers are them, or it broke off, or it is no gRPC. */
+  #statusOf(response: Headers): Headers {
+    if (response["grpc-status"] !== undefined) return response;
+    const http = header(response, ":status");
+    if (http === undefined || http === "200")
+      return statusTrailers("UNAVAILABLE", this.unavailable("the answer broke off").message);
+    return statusTrailers("UNKNOWN", `${this.#name} answered HTTP ${http} instead of gRPC`);
+  }
+
   unavailable(cause: unknown): Failure {
     const message = `${this.#name} does not answer on ${this.#path}: ${messageOf(cause)}`;
     return new Failure("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message, { cause });
   }
 
   #connect(): Promise<ClientHttp2Session> {
-    return new Promise((resolve, reject) => {
-      const session = connect("http://localhost", {
-        createConnection: () => connectSocket(this.#path),
-        ...MEMORY,
-        settings: { initialWindowSize: 1024 * 1024, enablePush: false },
-      });
-      const forget = (): void => void (this.#session = undefined);
-      session.once("connect", () => resolve(session));
-      session.once("goaway", forget);
-      session.once("close", forget);
-      session.on("error", (error) => {
-        forget();
-        reject(this.unavailable(error));
-      });
+    const opening = Promise.withResolvers<ClientHttp2Session>();
+    // A later one may have taken its place by then.
+    const forget = (): void => {
+      if (this.#session === opening.promise) this.#session = undefined;
+    };
+    const session = connect("http://localhost", {
+      createConnection: () => connectSocket(this.#path),
+      ...MEMORY,
+      settings: { initialWindowSize: 1024 * 1024, enablePush: false },
     });
+    session.once("connect", () => opening.resolve(session));
+    session.once("goaway", forget);
+    session.once("close", forget);
+    session.on("error", (error) => {
+      forget();
+      opening.reject(this.unavailable(error));
+    });
+    return opening.promise;
   }
 
   [Symbol.dispose](): void {
@@ -95,13 +109,6 @@ export class Upstream {
 export function header(headers: Headers, name: string): string | undefined {
   const value = headers[name] as string | number | string[] | undefined;
   return Array.isArray(value) ? value[0] : value?.toString();
-}
-
-/** A response that is no gRPC has no status: what HTTP says stands for it. */
-function statusOf(response: Headers): Headers {
-  if (response["grpc-status"] !== undefined) return response;
-  const http = header(response, ":status");
-  return statusTrailers("UNKNOWN", http === undefined ? "the answer broke off" : `the server answered HTTP ${http}`);
 }
 
 /** Connects one call of a client with one call of the server behind, untouched, both ways, until both have ended. */
