@@ -293,6 +293,17 @@ test("lists are ours and containerd's; a filter that names ours finds ours alone
   );
 });
 
+test("an object is found by the beginning of its id, as people type it", async () => {
+  await using at = await world();
+  at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
+  for (const image of [ID.slice(0, 16), ID.slice(7, 20)])
+    assert.equal((await at.client.imageStatus({ image: { image } })).image?.id, ID);
+  for (const image of [ID.slice(7, 12), "deadbeef"])
+    assert.equal((await at.client.imageStatus({ image: { image } })).image, undefined);
+  await at.client.removeImage({ image: { image: ID.slice(7, 20) } });
+  assert.deepEqual(at.engine.objects, []);
+});
+
 const imageMount = (subPath = "", image: string = ID) => ({
   containerPath: "/v",
   readonly: true,

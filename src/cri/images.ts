@@ -37,7 +37,16 @@ export function imageHandlers({ engine, log, ending }: ImageHandlerOptions): Pro
       if (isFailure(error) && error.code === "INVALID_ARGUMENT") return undefined;
       throw error;
     });
-    return found && (isDigest(name) || isVolume(spec) || !found.isImage) ? found : undefined;
+    if (found) return isDigest(name) || isVolume(spec) || !found.isImage ? found : undefined;
+    return await byShortId(name);
+  };
+
+  /** People type the beginning of an id, with or without `sha256:`. One that could mean two is none. */
+  const byShortId = async (name: string): Promise<StoredObject | undefined> => {
+    const hex = /^(?:sha256:)?([0-9a-f]{7,63})$/.exec(name)?.[1];
+    if (hex === undefined) return undefined;
+    const fitting = (await engine.list()).filter(({ digest }) => digest.startsWith(`sha256:${hex}`));
+    return fitting.length === 1 ? fitting[0] : undefined;
   };
 
   /** containerd disregards the filter; so the object of ours that it names is the whole answer. */
