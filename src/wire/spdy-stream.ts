@@ -65,8 +65,9 @@ export class SpdyStream extends Duplex {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.done();
-    // Not before what came in has been read.
-    if (this.readableEnded) this.destroy(why);
+    // Not before what came in has been read, if somebody reads.
+    const unread = this.readableFlowing === null && this.readableLength === 0;
+    if (this.readableEnded || unread) this.destroy(why);
     else this.once("end", () => this.destroy(this.writableFinished ? undefined : why));
   }
 

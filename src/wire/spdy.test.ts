@@ -255,3 +255,14 @@ test("pings of the other side are answered, our own are not echoed", async () =>
     [{ type: "ping", id: 1 }],
   );
 });
+
+test("a writer that never reads learns of a reset too", async () => {
+  const { client } = pair((stream) => {
+    stream.once("data", () => stream.destroy());
+  });
+  const stream = await client.open({});
+  const failed = once(stream, "error");
+  stream.write("hello");
+  assert.ok(isFailure((await failed)[0], "STREAM_RESET"));
+  assert.ok(stream.destroyed);
+});

@@ -15,6 +15,8 @@ export interface WebSocketChannel {
   stream(): Duplex;
   /** Ends it in order, with a code of RFC 6455 section 7.4. What was sent before still arrives. */
   close(code?: number, reason?: string): void;
+  /** Ends it at once. What is still on its way is lost, and everyone who waits goes on. */
+  terminate(): void;
 }
 
 /** No client sends bigger messages; kubectl's have 32 KiB. */
@@ -117,6 +119,7 @@ function channel(ws: WebSocket, protocol: string): WebSocketChannel {
       for (const message of waiting.splice(0)) stream.push(message);
       return stream;
     },
+    terminate: () => ws.terminate(),
     close(code = 1000, reason = "") {
       if (ws.readyState !== ws.OPEN) return;
       ws.close(code, cut(reason));

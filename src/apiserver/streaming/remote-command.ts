@@ -46,6 +46,8 @@ export async function translate(
     throw badRequest(`none of the offered WebSocket subprotocols is supported; use ${PROTOCOLS.join(" or ")}`);
   const channel = await acceptWebSocket(request.raw, socket, head, protocol);
   const ended = new AbortController();
+  // A client that does not read would hold up whoever ends the server.
+  request.signal.addEventListener("abort", () => channel.terminate(), { once: true });
   const signal = AbortSignal.any([request.signal, ended.signal]);
   try {
     const client = new ClientSide(channel, protocol === V5);

@@ -28,7 +28,7 @@ interface Stage {
 }
 
 /** The routes on a plain HTTP server, with two Pods on a node whose kubelet is a fake. */
-async function stage(t: TestContext, plan: FakeKubeletPlan): Promise<Stage> {
+async function stage(t: TestContext, plan: FakeKubeletPlan, closing?: AbortSignal): Promise<Stage> {
   const directory = await mkdtemp(join(tmpdir(), "orlop-apiserver-streaming-"));
   t.after(() => rm(directory, { recursive: true }));
   const kubelet = await startFakeKubelet(directory, plan);
@@ -77,7 +77,7 @@ async function stage(t: TestContext, plan: FakeKubeletPlan): Promise<Stage> {
       query: url.searchParams,
       params,
       raw,
-      signal: left.signal,
+      signal: closing === undefined ? left.signal : AbortSignal.any([left.signal, closing]),
     };
     return { request: request as unknown as ApiRequest, route };
   };
@@ -251,6 +251,49 @@ test("a client that does not read stops the command, and gets everything in the 
   client.ws.resume();
   assert.equal(await client.closed, 1000);
   assert.equal(client.size(1), total);
+});
+
+test("a server that closes ends a command whose client does not read", async (t) => {
+  const ended = Promise.withResolvers<void>();
+  const closing = new AbortController();
+  const { address } = await stage(
+    t,
+    {
+      command: async (streams) => {
+        const out = get(streams, "stdout");
+        out.on("close", () => ended.resolve());
+        while (!out.destroyed)
+          if (!out.write(Buffer.alloc(1 << 20))) await Promise.race([once(out, "drain"), ended.promise]);
+      },
+    },
+    closing.signal,
+  );
+  const client = new Channels(address, `${EXEC}?command=yes&stdout=1`, "v5.channel.k8s.io");
+  await once(client.ws, "message");
+  client.ws.pause();
+  closing.abort();
+  await ended.promise;
+  client.ws.resume();
+  assert.equal(await client.closed, 1006);
+});
+
+test("messages that mean nothing change nothing", async (t) => {
+  const { address } = await stage(t, {
+    command: async (streams) => {
+      get(streams, "stdout").write(await text(get(streams, "stdin")));
+      get(streams, "error").write(SUCCESS);
+    },
+  });
+  const client = new Channels(address, `${EXEC}?command=cat&stdin=1&stdout=1`, "v5.channel.k8s.io");
+  await once(client.ws, "open");
+  for (const bytes of [[], [0], [1, 65], [3, 65], [4, 65], [9, 65], [255], [255, 1], [255, 9], [255, 3, 3]])
+    client.ws.send(Buffer.from(bytes));
+  client.ws.send("\0text");
+  client.send(0, "!");
+  client.ws.send(Buffer.of(255, 0));
+  client.send(0, "too late");
+  assert.equal(await client.closed, 1000);
+  assert.deepEqual([client.text(1), client.text(3)], ["text!", SUCCESS]);
 });
 
 /** Asks for SPDY as kubectl does. */
