@@ -1,9 +1,19 @@
 // Pulls from a docker-registry on loopback, side by side with curl, containerd and podman; each from a cold cache, each with a
 // final sync. `ORLOP_BENCH_SCALE=0.1` makes the fixtures smaller; 1 is what the targets are for.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createEngine } from "#engine";
 import { linuxKernel } from "#kernel";
@@ -16,7 +26,10 @@ import { fixtures, type Fixture } from "./pull-fixtures.ts";
 import { median, row, type Bench, type Row } from "./report.ts";
 
 const RUNS = 3;
-const ORLOP = join(import.meta.dirname, "../bin/orlop");
+const ROOT = join(import.meta.dirname, "..");
+/** What is released: compiled, so that no time goes into reading types away. */
+const BUILT = mkdtempSync(join(tmpdir(), "orlop-bench-built-"));
+const ORLOP = [process.execPath, "--disable-warning=ExperimentalWarning", join(BUILT, "dist/main.js")] as const;
 
 /** What one pull cost. */
 interface Cost {
@@ -42,9 +55,9 @@ interface Contender {
 const CONTENDERS: readonly Contender[] = [
   {
     name: "orlop",
-    program: ORLOP,
+    program: process.execPath,
     command: ({ reference }, dir) => [
-      ORLOP,
+      ...ORLOP,
       "pull",
       "--data-dir",
       join(dir, "data"),
@@ -104,6 +117,7 @@ export const bench: Bench = async (say) => {
   const rows: Row[] = [];
   const present = CONTENDERS.filter(({ program }) => existsSync(program) || has(program));
   try {
+    build();
     await using docker = await startRegistry();
     await using registry = createRegistry({ hosts: {}, credentials: noCredentials, userAgent: "orlop/bench" });
     const places = { dataDir: join(dir, "data"), runDir: join(dir, "run") };
@@ -123,7 +137,7 @@ export const bench: Bench = async (say) => {
     }
     rows.push(...(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say)));
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    for (const path of [dir, BUILT]) rmSync(path, { recursive: true, force: true });
   }
   const results = join(import.meta.dirname, "results");
   mkdirSync(results, { recursive: true });
@@ -317,6 +331,25 @@ async function ended(child: ChildProcess): Promise<void> {
   const exited = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGTERM");
   await exited;
+}
+
+/** The program as it is released, in a directory of its own: other runs may be building, too. */
+function build(): void {
+  const dist = join(BUILT, "dist");
+  const compiler = join(ROOT, "node_modules/typescript/bin/tsc");
+  const { stdout } = spawnSync(
+    process.execPath,
+    [compiler, "-p", join(ROOT, "tsconfig.build.json"), "--outDir", dist],
+    { encoding: "utf8" },
+  );
+  if (!existsSync(join(dist, "main.js"))) throw new Error(`the program could not be compiled: ${stdout}`);
+  for (const file of globSync("**/*.{json,gz}", { cwd: join(ROOT, "src") })) {
+    mkdirSync(dirname(join(dist, file)), { recursive: true });
+    cpSync(join(ROOT, "src", file), join(dist, file));
+  }
+  writeFileSync(join(dist, "package.json"), JSON.stringify({ type: "module", imports: { "#*": "./*/index.js" } }));
+  cpSync(join(ROOT, "package.json"), join(BUILT, "package.json"));
+  symlinkSync(join(ROOT, "node_modules"), join(BUILT, "node_modules"));
 }
 
 function has(program: string): boolean {

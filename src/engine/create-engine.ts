@@ -57,15 +57,14 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   await volumes.recover();
 
   const closing = new AbortController();
+  const housekeeping = new SharedCalls<void>();
   const puller = new Puller({ store, snapshots, registry, platform, log, closing: closing.signal });
   stack.defer(async () => {
     closing.abort(new DOMException("the engine was closed", "AbortError"));
-    await puller.settled();
+    await Promise.all([puller.settled(), housekeeping.settled()]);
   });
   if (options.watermarks !== undefined) checkWatermarks(options.watermarks);
   const { watermarks } = options;
-  const housekeeping = new SharedCalls<void>();
-  stack.defer(() => housekeeping.settled());
   const owned = stack.move();
 
   const find = (name: string) => {

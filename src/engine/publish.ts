@@ -1,3 +1,4 @@
+import { realpathSync } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { isAbsolute, normalize } from "node:path";
 import { Failure, errnoOf, messageOf, type CallOptions, type Log } from "#base";
@@ -52,16 +53,17 @@ export class Volumes {
     for (const volume of this.#store.records.volumesOfOwner(owner)) {
       if (only !== undefined && volume.target !== only) continue;
       await using _lock = await this.#mounter.lock(volume.manifest);
-      const real = await realpath(volume.target).catch(() => volume.target);
+      const real = realOr(volume.target);
       if (this.#mounter.isMounted(volume.manifest, real)) this.#mounter.unmount(real);
       this.#forget(volume);
     }
   }
 
   list(): readonly Volume[] {
-    return this.#store.records.volumes().map((volume) => {
-      return volumeOf(volume, this.#mounter.isMounted(volume.manifest, volume.target));
-    });
+    const mounts = this.#mounter.table();
+    return this.#store.records
+      .volumes()
+      .map((volume) => volumeOf(volume, this.#mounter.isMounted(volume.manifest, realOr(volume.target), mounts)));
   }
 
   /** Unmounts what no record names: a process was killed between unmounting a volume and its superblock. */
@@ -122,6 +124,15 @@ function volumeOf({ owner, manifest, target, subPath, exec }: VolumeRecord, moun
 function checkedTarget(target: string): string {
   if (isAbsolute(target)) return normalize(target).replace(/(?<=.)\/$/, "");
   throw new Failure("INVALID_ARGUMENT", "INVALID_TARGET", `the target ${JSON.stringify(target)} must be absolute`);
+}
+
+/** The same for a target that may be gone. */
+function realOr(target: string): string {
+  try {
+    return realpathSync(target);
+  } catch {
+    return target;
+  }
 }
 
 /** Where the kernel will see the mount. */

@@ -3,7 +3,7 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, errnoOf } from "#base";
 import { readDevices } from "#erofs";
-import type { Kernel, MountFlags } from "#kernel";
+import type { Kernel, MountEntry, MountFlags } from "#kernel";
 import { hexOf, type Digest } from "#oci";
 import { lockDirectory, type LockedDirectory, type Store } from "#store";
 import type { PlacedPart } from "./placed-part.ts";
@@ -68,9 +68,14 @@ export class Mounter {
     kernel.bind(source, request.target, { ...LOCKED_DOWN, noExec: !request.exec });
   }
 
+  /** All mounts there are, for whoever asks about many. */
+  table(): readonly MountEntry[] {
+    return this.#options.kernel.mounts();
+  }
+
   /** Whether the top mount at `target` is of this manifest. */
-  isMounted(manifest: Digest, target: string): boolean {
-    const top = this.#options.kernel.mounts().findLast((entry) => entry.target === target);
+  isMounted(manifest: Digest, target: string, mounts = this.table()): boolean {
+    const top = mounts.findLast((entry) => entry.target === target);
     if (top === undefined) return false;
     const path = this.#options.snapshots.path(manifest);
     return this.#options.snapshots.form === "erofs"

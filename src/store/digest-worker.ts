@@ -1,6 +1,7 @@
 // Runs on a worker thread: hashes and inflates files behind their writer.
 import { createHash, type Hash } from "node:crypto";
-import { closeSync, fdatasyncSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fdatasync, openSync, readSync, writeSync } from "node:fs";
+import { promisify } from "node:util";
 import type { Writable } from "node:stream";
 import { setImmediate as immediate } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
@@ -11,6 +12,8 @@ import type { DigestJob, DigestResult, FromWorker, ToWorker } from "./digest-job
 import { ZstdFrames } from "./zstd-frames.ts";
 
 const CHUNK = 1024 * 1024;
+/** Bytes. */
+const SYNC_EVERY = 64 * 1024 * 1024;
 /** Chunks are read one by one, as they are: a stream of bytes would copy them together. */
 const STREAM = { chunkSize: CHUNK, readableObjectMode: true, readableHighWaterMark: 2 };
 
@@ -40,6 +43,8 @@ class Growth {
     return this.#available;
   }
 }
+
+const datasync = promisify(fdatasync);
 
 const growths = new Map<number, Growth>();
 
@@ -99,10 +104,10 @@ async function inflate(job: DigestJob, growth: Growth): Promise<DigestResult> {
     broken ??= await emptied;
     if (broken !== undefined && !isZlib(broken.error)) throw broken.error;
     const unreadable = broken === undefined ? {} : { unreadable: messageOf(broken.error) };
-    return { digest: finish(hash, job.algorithm), ...plain.finish(), ...unreadable };
+    return { digest: finish(hash, job.algorithm), ...(await plain.finish()), ...unreadable };
   } finally {
     stream.destroy();
-    plain.close();
+    await plain.close();
   }
 }
 
@@ -127,6 +132,8 @@ class PlainFile {
   readonly #room: number;
   readonly #hash: Hash = createHash("sha256");
   #size = 0;
+  #synced = 0;
+  #syncing: Promise<void> | undefined;
 
   constructor(path: string, limit: number, room: number) {
     this.#fd = openSync(path, "w", 0o600);
@@ -152,16 +159,31 @@ class PlainFile {
       for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at, chunk.length - at, this.#size + at);
       this.#size += chunk.length;
       release(chunk);
+      if (this.#size - this.#synced >= SYNC_EVERY) this.#syncSoon();
     }
   }
 
-  finish(): Pick<DigestResult, "stored" | "storedSize"> {
-    fdatasyncSync(this.#fd);
+  async finish(): Promise<Pick<DigestResult, "stored" | "storedSize">> {
+    await this.#syncing;
+    await datasync(this.#fd);
     return { stored: finish(this.#hash), storedSize: this.#size };
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#syncing;
     closeSync(this.#fd);
+  }
+
+  /** Keeps the disk busy while the decompressor is, so that the last flush is short. */
+  #syncSoon(): void {
+    if (this.#syncing !== undefined) return;
+    this.#synced = this.#size;
+    this.#syncing = datasync(this.#fd)
+      // The last flush says it again.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 }
 

@@ -152,6 +152,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   };
   const hashed = begun.promise.then(async () => {
     const form = await formOf(await readHead(ingest.path, enough), options.want);
+    ingest.isPassing = form.compression !== "none";
     running = await startDigest(options, ingest.path, form);
     running.advance(ingest.prefix);
     return { form, result: await running.result };

@@ -1,6 +1,7 @@
 import { constants, readFileSync } from "node:fs";
 import { open, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { Failure, isFailure } from "#base";
 import { fallocate } from "#kernel";
 import type { ByteRange, Digest } from "#oci";
 import { diskFailure } from "./disk-failure.ts";
@@ -16,6 +17,11 @@ const SYNC_EVERY = 64 * 1024 * 1024;
 export class Ingest implements AsyncDisposable {
   readonly path: string;
   readonly size: number;
+  /**
+   * The bytes are only on their way through: they are compressed, and what is in them is stored elsewhere. They are not flushed,
+   * so that most of them never reach the disk; a power cut loses them, a killed process does not.
+   */
+  isPassing = false;
   readonly #directory: string;
   readonly #digest: Digest;
   #file: FileHandle;
@@ -69,7 +75,7 @@ export class Ingest implements AsyncDisposable {
       throw diskFailure(error, `writing ${this.#digest}`);
     }
     this.#unsynced += length;
-    if (this.#unsynced >= SYNC_EVERY) this.#syncSoon();
+    if (this.#unsynced >= SYNC_EVERY && !this.isPassing) this.#syncSoon();
   }
 
   /** Everything written so far is on disk when this returns. */
@@ -120,6 +126,8 @@ async function openFiles(directory: string, digest: Digest, size: number) {
     return { file, journal: Journal.open(join(directory, "state"), digest, size, bootId) };
   } catch (error) {
     await file?.close();
+    if (isFailure(error))
+      throw new Failure(error.code, error.reason, `${digest} has no room: ${error.message}`, { cause: error });
     throw diskFailure(error, `making room for ${digest} (${size} bytes)`);
   }
 }
