@@ -43,7 +43,7 @@ export function writeNetwork(options: NetworkOptions): Network {
   requireProgram("ip", "iproute2");
   const name = nameOf(options.runDir);
   const file = join(options.confDir, "10-orlop.conflist");
-  const subnet = subnetIn(file) ?? freeSubnet(options.runDir);
+  const subnet = subnetIn(file) ?? freeSubnet(options.runDir, name);
   mkdirSync(options.confDir, { recursive: true });
   const text = JSON.stringify(conflist(name, subnet, join(options.dataDir, "cni")), null, 2);
   // containerd reads the file whenever it is touched, and half of it is an error.
@@ -97,9 +97,12 @@ function contentOf(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8") : undefined;
 }
 
-/** One /24 of 10.64.0.0/10 that overlaps no route: the first from where the hash of the node points. */
-function freeSubnet(seed: string): string {
-  const routes = ipv4Routes();
+/**
+ * One /24 of 10.64.0.0/10 that overlaps no route: the first from where the hash of the node points. What our own bridge has is
+ * free: it was left by a node whose run directory was cleared, and has the subnet that is found again here.
+ */
+function freeSubnet(seed: string, bridge: string): string {
+  const routes = ipv4Routes(bridge);
   const first = createHash("sha256").update(seed).digest().readUInt16BE(0);
   for (let i = 0; i < 64 * 256; i++) {
     const at = (first + i) % (64 * 256);
@@ -113,14 +116,14 @@ function freeSubnet(seed: string): string {
   throw new Failure("RESOURCE_EXHAUSTED", "NO_FREE_SUBNET", "no /24 of 10.64.0.0/10 is free of routes on this machine");
 }
 
-/** The machine's routes but the default one. /proc/net/route has addresses as little-endian hex. */
-function ipv4Routes(): readonly { readonly network: number; readonly mask: number }[] {
+/** The machine's routes but the default one and those of one interface. /proc/net/route has addresses as little-endian hex. */
+function ipv4Routes(except: string): readonly { readonly network: number; readonly mask: number }[] {
   const address = (hex = "0"): number => Buffer.from(hex.padStart(8, "0"), "hex").readUInt32LE(0);
   return readFileSync("/proc/net/route", "latin1")
     .split("\n")
     .slice(1)
     .map((line) => line.split("\t"))
-    .filter((fields) => fields.length > 7)
+    .filter((fields) => fields.length > 7 && fields[0] !== except)
     .map((fields) => ({ network: address(fields[1]), mask: address(fields[7]) }))
     .filter(({ mask }) => mask !== 0);
 }

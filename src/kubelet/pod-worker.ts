@@ -64,6 +64,7 @@ export class PodWorker {
   #volumePaths: ReadonlyMap<string, string> | undefined;
   #volumesAt = 0;
   #failed: { reason: string; message: string } | undefined;
+  #held: { readonly message: string; readonly waitMs: number; readonly until: number } | undefined;
   #terminating: ReadonlySet<string> = new Set();
   readonly #stopping = new Map<string, Promise<void>>();
   readonly #startFailures = new Map<string, Waiting & { readonly retryAt: number }>();
@@ -212,12 +213,12 @@ export class PodWorker {
     let view = before;
     let plan = this.#plan(view);
     if (plan.createSandbox !== undefined || plan.start.length > 0) {
+      if (this.#held && kubelet.now() < this.#held.until) return this.#waitForAll(view, waiting);
       try {
         await this.#prepareVolumes(view);
       } catch (error) {
-        kubelet.recorder.event(referenceTo(pod), "Warning", "FailedMount", messageOf(error));
-        this.#waitForAll(pod, view, waiting, messageOf(error));
-        return view;
+        this.#hold("FailedMount", messageOf(error));
+        return this.#waitForAll(view, waiting);
       }
       const config = await this.#sandboxConfig(plan.createSandbox ?? plan.sandbox?.attempt ?? 0);
       this.#requestImages(plan, view, config);
@@ -225,14 +226,13 @@ export class PodWorker {
         try {
           await this.#createSandbox(view, config);
         } catch (error) {
-          const message = `Failed to create pod sandbox: ${runtimeMessage(error)}`;
-          kubelet.recorder.event(referenceTo(pod), "Warning", "FailedCreatePodSandBox", message);
-          this.#waitForAll(pod, view, waiting, message);
-          return view;
+          this.#hold("FailedCreatePodSandBox", `Failed to create pod sandbox: ${runtimeMessage(error)}`);
+          return this.#waitForAll(view, waiting);
         }
         view = await viewPod(kubelet.runtime, uidOf(pod));
         plan = this.#plan(view);
       }
+      this.#held = undefined;
       let changed = false;
       for (const entry of plan.start) {
         if (this.#stopped || this.#pod.metadata?.deletionTimestamp || this.#gone) break;
@@ -464,14 +464,24 @@ export class PodWorker {
     await runtime.runPodSandbox({ config, runtimeHandler: "" });
   }
 
-  #waitForAll(pod: Pod, view: PodView, waiting: Map<string, Waiting>, message: string): void {
-    const initializing = (specOf(pod).initContainers?.length ?? 0) > 0;
-    for (const { container, kind } of entriesOf(pod)) {
+  /** Notes what keeps the whole Pod from going on; the wait before the next try doubles. */
+  #hold(reason: string, message: string): void {
+    const { recorder, now, retryMs } = this.#kubelet;
+    recorder.event(referenceTo(this.#pod), "Warning", reason, message);
+    const waitMs = Math.min(retryMs, (this.#held?.waitMs ?? retryMs / 20) * 2);
+    this.#held = { message, waitMs, until: now() + waitMs };
+  }
+
+  #waitForAll(view: PodView, waiting: Map<string, Waiting>): PodView {
+    const { message, until } = this.#held ?? { until: 0 };
+    const initializing = (specOf(this.#pod).initContainers?.length ?? 0) > 0;
+    for (const { container, kind } of entriesOf(this.#pod)) {
       if (newestOf(view, container.name)) continue;
       const reason = kind === "app" && initializing ? "PodInitializing" : "ContainerCreating";
       waiting.set(container.name, { reason, message });
     }
-    this.wake(this.#kubelet.retryMs);
+    this.wake(Math.max(1, until - this.#kubelet.now()));
+    return view;
   }
 
   #checkDeadline(pod: Pod): void {
