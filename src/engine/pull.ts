@@ -104,7 +104,8 @@ export class Puller {
     const name = formatReference(reference);
 
     // Said before anything is looked for: from here on nobody collects what this object needs.
-    using _lease = store.lease([descriptor.digest, ...manifest.layers.map(({ digest }) => digest)]);
+    // The config is among it: in some packagings it is one of the files.
+    using _lease = store.lease([descriptor, manifest.config, ...manifest.layers].map(({ digest }) => digest));
     const known = store.records.manifest(descriptor.digest);
     const config = known?.config ?? (await fetchConfig(manifest, from, { signal: closing }));
     const { format, parts } = planParts(manifest, config);
