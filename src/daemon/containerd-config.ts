@@ -1,3 +1,4 @@
+import { statfsSync } from "node:fs";
 import { join } from "node:path";
 import { hasCapability } from "#kernel";
 
@@ -7,13 +8,20 @@ const DISABLED = [
   "io.containerd.snapshotter.v1.blockfile",
   "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.native",
   "io.containerd.snapshotter.v1.zfs",
   "io.containerd.internal.v1.opt",
   "io.containerd.internal.v1.restart",
   "io.containerd.internal.v1.tracing",
   "io.containerd.tracing.processor.v1.otlp",
 ];
+
+/** linux/magic.h */
+const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
+
+/** An overlay cannot lie upon an overlay, as where Orlop itself runs in a container: there files are copied. */
+function snapshotterFor(dataDir: string): string {
+  return statfsSync(dataDir).type === OVERLAYFS_SUPER_MAGIC ? "native" : "overlayfs";
+}
 
 /** containerd's configuration, version 2, which 1.6 reads and 2.x migrates by itself. */
 export function containerdConfig(options: {
@@ -50,7 +58,7 @@ disabled_plugins = [${DISABLED.map(q).join(", ")}]
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
     default_runtime_name = "runc"
-    snapshotter = "overlayfs"
+    snapshotter = ${q(snapshotterFor(options.dataDir))}
 
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"

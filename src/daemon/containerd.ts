@@ -56,6 +56,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const pidFile = join(runDir, "containerd.pid");
   const logFile = join(runDir, "containerd.log");
   mkdirSync(runDir, { recursive: true, mode: 0o711 });
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o711 });
 
   const network: NetworkOptions = {
     runDir,

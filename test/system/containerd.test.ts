@@ -7,9 +7,10 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { silent } from "#base";
+import { linuxKernel } from "#kernel";
 import { createCriClient } from "#wire";
 import { startContainerd, type ContainerdOptions } from "../../src/daemon/containerd.ts";
-import { until } from "../support/orlop.ts";
+import { ran, until } from "../support/orlop.ts";
 
 const dir = mkdtempSync("/run/orlop-containerd-");
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -83,6 +84,25 @@ test("when it is killed it comes back on the same socket", async () => {
   await until("another one runs", () => containerd.pid !== pid || undefined);
   using client = createCriClient(containerd.socket);
   assert.equal((await client.version({})).runtimeName, "containerd");
+});
+
+test("where the data directory is an overlay itself, files are copied instead of laid over one another", async () => {
+  const [data, upper, work] = [options.dataDir, join(dir, "upper"), join(dir, "work")];
+  for (const path of [data, upper, work]) mkdirSync(path);
+  const kernel = linuxKernel();
+  assert.equal(
+    ran(["mount", "-t", "overlay", "-o", `lowerdir=/usr/share,upperdir=${upper},workdir=${work}`, "x", data]).code,
+    0,
+  );
+  try {
+    await using containerd = await startContainerd(options);
+    assert.match(readFileSync(join(options.runDir, "containerd.toml"), "utf8"), /snapshotter = "native"/);
+    using client = createCriClient(containerd.socket);
+    const { imageFilesystems } = await client.imageFsInfo({});
+    assert.match(imageFilesystems[0]?.fsId?.mountpoint ?? "", /snapshotter\.v1\.native$/);
+  } finally {
+    kernel.unmount(data);
+  }
 });
 
 test("a start that fails says why, in containerd's own words", async () => {
