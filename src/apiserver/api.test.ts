@@ -386,6 +386,17 @@ test("a node sees and does what its own Pods need, and no more", async (t) => {
   assert.equal((await n1.request("PATCH", `${PODS}/p/status`, status, MERGE)).status, 200);
   assert.equal((await n2.request("PATCH", `${PODS}/p/status`, status, MERGE)).status, 403);
   assert.equal((await n2.request("DELETE", `${PODS}/p`)).status, 403);
+  assert.equal((await n1.request("GET", `${PODS}/p`)).status, 200);
+  assert.equal((await n2.request("GET", `${PODS}/p`)).status, 403);
+  assert.equal((await n2.request("GET", "/api/v1/pods")).status, 403, "all Pods");
+  assert.equal((await n1.request("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")).json.items?.length, 1);
+  assert.equal((await n2.request("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")).status, 403);
+  assert.match((await n1.request("POST", PODS, testPod("q"))).json.message ?? "", /can only create mirror pods/);
+  const stranger = { apiVersion: "v1", kind: "Node", metadata: { name: "n3" } };
+  assert.match(
+    (await n1.request("POST", "/api/v1/nodes", stranger)).json.message ?? "",
+    /not allowed to modify node "n3"/,
+  );
   assert.equal(
     (await n1.request("POST", "/api/v1/nodes", { apiVersion: "v1", kind: "Node", metadata: { name: "n1" } })).status,
     201,

@@ -1,6 +1,7 @@
 import type { Pod, ServiceAccount } from "#k8s";
 import type { Access, User } from "./router.ts";
-import { StatusError } from "./status.ts";
+import type { AnyObject } from "./kinds/resource.ts";
+import { StatusError, forbidden, type ResourceName } from "./status.ts";
 import type { Storage } from "./storage.ts";
 
 export interface Decision {
@@ -82,8 +83,15 @@ function node(name: string, access: ResourceAccess, storage: Storage): Decision 
     case "services":
       return READ.includes(verb) ? yes : no;
     case "pods":
-      if (READ.includes(verb) || verb === "create") return yes;
-      return verb === "delete" && pods().some((pod) => pod.metadata?.name === access.name) ? yes : no;
+      if (verb === "create") return yes;
+      if (verb === "list" || verb === "watch")
+        return (access.fieldSelector ?? "").split(",").includes(`spec.nodeName=${name}`)
+          ? yes
+          : { allowed: false, reason: `can only list/watch pods with spec.nodeName field selector` };
+      if (verb === "get" && storage.get("pods", namespace, access.name ?? "") === undefined) return yes;
+      return (verb === "get" || verb === "delete") && pods().some((pod) => pod.metadata?.name === access.name)
+        ? yes
+        : no;
     case "pods/status":
     case "pods/eviction":
       return pods().some((pod) => pod.metadata?.name === access.name) ? yes : no;
@@ -105,6 +113,28 @@ function node(name: string, access: ResourceAccess, storage: Storage): Decision 
     default:
       return no;
   }
+}
+
+/** What a node may create is known only once the object is read: mirrors of its own Pods, itself, and its own lease. */
+export function restrictNode(user: User, resource: ResourceName, object: AnyObject): void {
+  if (!user.name.startsWith("system:node:") || !user.groups.includes("system:nodes")) return;
+  const node = user.name.slice("system:node:".length);
+  const name = object.metadata.name ?? "";
+  if (resource.resource === "pods") {
+    const { metadata, spec } = object as Pod;
+    if (metadata?.annotations?.["kubernetes.io/config.mirror"] === undefined)
+      throw forbidden(
+        resource,
+        name,
+        `pod does not have "kubernetes.io/config.mirror" annotation, node "${node}" can only create mirror pods`,
+      );
+    if (spec?.nodeName !== node)
+      throw forbidden(resource, name, `node "${node}" can only create pods with spec.nodeName set to itself`);
+  }
+  if (resource.resource === "nodes" && name !== node)
+    throw forbidden(resource, name, `node "${node}" is not allowed to modify node "${name}"`);
+  if (resource.resource === "leases" && name !== node)
+    throw forbidden(resource, name, "can only access leases with the same name as the requesting node");
 }
 
 /** The secrets or config maps a Pod names, itself or through its service account's pull secrets. */

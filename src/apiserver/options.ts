@@ -41,11 +41,9 @@ const NEWEST = 36;
 /** Plugins that say nothing here, or whose work is always done: they may be named. */
 const QUIET = [
   "DefaultTolerationSeconds",
-  "LimitRanger",
   "NamespaceLifecycle",
   "NodeRestriction",
   "Priority",
-  "ServiceAccount",
   "TaintNodesByCondition",
 ];
 

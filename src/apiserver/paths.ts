@@ -23,9 +23,10 @@ export function accessOf(match: Match, method: string, path: string, query: URLS
   const access = match.route.access?.(match.params, method);
   if (access === undefined) return { kind: "path", verb: method === "HEAD" ? "get" : method.toLowerCase(), path };
   if (access.kind === "resource" && access.verb === "list") {
-    const name = /(?:^|,)metadata\.name=([^,]+)/.exec(query.get("fieldSelector") ?? "")?.[1];
+    const fieldSelector = query.get("fieldSelector") ?? "";
+    const name = /(?:^|,)metadata\.name=([^,]+)/.exec(fieldSelector)?.[1];
     const verb = /^(1|true)$/i.test(query.get("watch") ?? "") ? "watch" : "list";
-    return { ...access, verb, ...(name === undefined ? {} : { name }) };
+    return { ...access, verb, fieldSelector, ...(name === undefined ? {} : { name }) };
   }
   return access;
 }

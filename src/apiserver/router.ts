@@ -20,6 +20,8 @@ export type Access =
       readonly subresource?: string;
       readonly namespace?: string;
       readonly name?: string;
+      /** The field selector of a list, a watch or a deletion of many. */
+      readonly fieldSelector?: string;
     };
 
 /** One request, authenticated and authorized. */

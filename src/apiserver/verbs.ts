@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { messageOf } from "#base";
 import { isRecord } from "#k8s";
+import { restrictNode } from "./authorize.ts";
 import { applyObject, manageUpdate } from "./apply.ts";
 import { decodeAs, duplicatesIn, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
@@ -60,6 +61,7 @@ export class Verbs {
     const value = await readBody(request, this.resource);
     const duplicates = await duplicatesIn(request, validation);
     const { object, warnings } = decodeAs(this.resource, value, validation, duplicates);
+    restrictNode(request.user, this.resource, object);
     const stored = this.objects.create(this.resource, namespace, object, this.#options(request));
     warn(response, [...warnings, ...(this.resource.warnings?.(stored.object as AnyObject) ?? [])]);
     this.#send(request, response, 201, stored);
@@ -78,6 +80,7 @@ export class Verbs {
         throw badRequest(
           `the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${name})`,
         );
+      restrictNode(request.user, this.resource, object);
       delete object.metadata.resourceVersion;
       this.#send(request, response, 201, this.objects.create(this.resource, namespace, object, this.#options(request)));
       return;
@@ -172,6 +175,7 @@ export class Verbs {
     const options = { dryRun: isDryRun(query) };
     if (existing === undefined) {
       if (part !== undefined) throw notFound(this.resource, name);
+      restrictNode(request.user, this.resource, typed);
       if (typed.metadata.resourceVersion !== undefined || typed.metadata.uid !== undefined)
         throw notFound(this.resource, name);
       const { object: merged, manage } = applyObject(undefined, applied, request_);

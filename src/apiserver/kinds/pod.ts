@@ -164,8 +164,11 @@ function podCells(pod: Pod, now: Date): unknown[] {
   }
   const initialized = status.conditions?.some((c) => c.type === "Initialized" && c.status === "True") === true;
   if (!initializing || initialized) {
-    if (!initializing) last = undefined;
-    if (!initializing) restarts = sidecarRestarts(pod);
+    // Once it runs, a Pod is judged by what keeps running.
+    const beside = (status.initContainerStatuses ?? []).filter((container) => isSidecar(pod, container.name));
+    restarts = 0;
+    last = undefined;
+    for (const container of beside) seen(container);
     let running = false;
     for (const container of (status.containerStatuses ?? []).toReversed()) {
       seen(container);
@@ -202,11 +205,6 @@ function podCells(pod: Pod, now: Date): unknown[] {
     gates.length === 0 ? "<none>" : `${passed}/${gates.length}`,
   ];
 }
-
-const sidecarRestarts = (pod: Pod): number =>
-  (pod.status?.initContainerStatuses ?? [])
-    .filter((container) => isSidecar(pod, container.name))
-    .reduce((sum, container) => sum + container.restartCount, 0);
 
 export const podTemplates: Resource = {
   group: "",
