@@ -82,7 +82,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
       command: "containerd",
       packageName: "containerd",
       args: ["--config", configFile],
-      env: { PATH: searchPath(), ...(process.env["HOME"] ? { HOME: process.env["HOME"] } : {}) },
+      env: environment(),
       logFile,
       pidFile,
     });
@@ -220,6 +220,14 @@ const PROGRAMS = [
   ["containerd-shim-runc-v2", "containerd"],
   ["runc", "runc"],
 ] as const;
+
+/** Not all of ours: a NOTIFY_SOCKET, for one, is not meant for it. */
+function environment(): Record<string, string> {
+  const passed = ["HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+  const names = [...passed, ...passed.map((name) => name.toLowerCase())];
+  const own = names.map((name) => [name, process.env[name]] as const).filter(([, value]) => value !== undefined);
+  return { ...(Object.fromEntries(own) as Record<string, string>), PATH: searchPath() };
+}
 
 function cniPlugins(): string {
   const usual = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
