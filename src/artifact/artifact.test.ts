@@ -123,6 +123,11 @@ test("ORAS: files by title whatever their type, directories unpacked where they 
   assert.deepEqual(plan(manifest("application/vnd.unknown.config.v1+json", layers)), { name: "oras", parts });
 });
 
+test("ORAS: the working directory itself, pushed as a directory, is the root", () => {
+  const root = blob(`${TAR}+gzip`, { "org.opencontainers.image.title": ".", "io.deis.oras.content.unpack": "true" });
+  assert.deepEqual(planParts(manifest(MEDIA.empty, [root]), NONE).parts, [{ kind: "archive", blob: root }]);
+});
+
 test("blobs without a name (AIKit's, signatures, attestations): unpacked if they are tars, else named by their digest", () => {
   const layers = [blob("application/octet-stream"), blob(`${TAR}+zstd`)];
   const parts = layers.map(({ digest }) => `sniff sha256-${hexOf(digest)}`);

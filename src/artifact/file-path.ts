@@ -15,7 +15,8 @@ const MODEL_PATHS = ["org.cncf.model.filepath", "org.cnai.model.filepath"];
  */
 export function namedPath(blob: Descriptor): string | undefined {
   const path = modelPath(blob) ?? blob.annotations?.[TITLE] ?? blob.name;
-  return path === undefined || path === "" ? undefined : safePath(path, blob);
+  // `oras push .` calls the root `.`, which is no name.
+  return path === undefined ? undefined : safePath(path, blob) || undefined;
 }
 
 /** The path of the model annotations alone. @throws Failure UNSAFE_PATH */
