@@ -266,6 +266,19 @@ test("a volume of a kind that this node does not have is an Event and a waiting 
   await node.event("disk", "FailedMount", message);
 });
 
+test("what would weaken or change a Pod if it were ignored is refused, and said", async () => {
+  await using node = await startNode();
+  node.apply("odd", {
+    runtimeClassName: "kata",
+    containers: [{ name: "a", image, resources: { limits: { "nvidia.com/gpu": "1" } } }],
+  });
+  const message = 'this node does not support runtimeClassName "kata", resource nvidia.com/gpu of container a';
+  const pod = await node.when("odd", (pod) => statusOf(pod, "a")?.state?.waiting?.message);
+  assert.deepEqual(statusOf(pod, "a")?.state?.waiting, { reason: "ContainerCreating", message });
+  await node.event("odd", "FailedCreatePodSandBox", message);
+  assert.equal(node.runtime.sandboxes.size, 0);
+});
+
 test("the pull secrets of a Pod are tried from the most specific on, and a missing one is told", async () => {
   await using node = await startNode();
   const login = (user: string): string => Buffer.from(`${user}:pw`).toString("base64");

@@ -34,6 +34,7 @@ import { podStatus } from "./status.ts";
 import { seconds } from "./time.ts";
 import { statusPatch, withOwnStatus } from "./status-patch.ts";
 import { stopContainer } from "./stop-container.ts";
+import { unsupported } from "./unsupported.ts";
 import { terminationMessage } from "./termination-message.ts";
 
 interface Waiting {
@@ -214,6 +215,11 @@ export class PodWorker {
     let plan = this.#plan(view);
     if (plan.createSandbox !== undefined || plan.start.length > 0) {
       if (this.#held && kubelet.now() < this.#held.until) return this.#waitForAll(view, waiting);
+      const refusal = unsupported(pod);
+      if (refusal !== undefined) {
+        this.#hold("FailedCreatePodSandBox", refusal);
+        return this.#waitForAll(view, waiting);
+      }
       try {
         await this.#prepareVolumes(view);
       } catch (error) {

@@ -1,0 +1,27 @@
+import type { Pod } from "#k8s";
+import { entriesOf, specOf } from "./pod.ts";
+
+interface Newer {
+  readonly hostUsers?: boolean;
+  readonly resourceClaims?: readonly unknown[];
+}
+
+/** What a Pod asks for that this kubelet cannot give, and that would change what its containers may do; undefined: nothing. */
+export function unsupported(pod: Pod): string | undefined {
+  const spec = specOf(pod);
+  const { hostUsers, resourceClaims } = spec as Newer;
+  const refused = [
+    ...(spec.runtimeClassName ? [`runtimeClassName ${JSON.stringify(spec.runtimeClassName)}`] : []),
+    ...(hostUsers === false ? ["hostUsers: false"] : []),
+    ...(resourceClaims?.length ? ["resourceClaims"] : []),
+    ...entriesOf(pod)
+      .filter(({ container }) => container.volumeDevices?.length)
+      .map(({ container }) => `volumeDevices of container ${container.name}`),
+    ...entriesOf(pod).flatMap(({ container }) =>
+      Object.keys(container.resources?.limits ?? {})
+        .filter((name) => !["cpu", "memory", "ephemeral-storage"].includes(name))
+        .map((name) => `resource ${name} of container ${container.name}`),
+    ),
+  ];
+  return refused.length === 0 ? undefined : `this node does not support ${refused.join(", ")}`;
+}
