@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, closeSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, closeSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, errnoOf } from "#base";
@@ -110,7 +110,12 @@ export class Mounter {
     const image = await snapshots.make(manifest, parts);
     if (snapshots.form === "directory") return image;
     mkdirSync(at, { recursive: true, mode: 0o700 });
-    const devices = readDevices(headOf(image)).map(({ digest }) => store.path(digest));
+    const devices = readDevices(headOf(image)).map(({ digest }) => {
+      const path = store.path(digest);
+      if (existsSync(path)) return path;
+      const message = `the blob ${digest} of ${manifest} is gone from the store; pull it again, or run fsck`;
+      throw new Failure("DATA_LOSS", "BLOB_MISSING", message);
+    });
     kernel.mountErofs({ image, devices, directIo, flags: LOCKED_DOWN }, at);
     return at;
   }

@@ -104,8 +104,6 @@ export async function formOf(
   return { compression: "none", isTar: false };
 }
 
-export const HEAD_LENGTH = HEAD;
-
 export async function readHead(path: string, length: number): Promise<Uint8Array> {
   const file = await open(path, "r");
   try {

@@ -1,5 +1,5 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { hexOf, type Digest } from "#oci";
 import { diskFailure } from "./disk-failure.ts";
 
@@ -31,6 +31,8 @@ export function openLayout(dataDir: string): Layout {
     records: join(root, "records.db"),
   };
   try {
+    // Making directories where nothing can be written fails with whatever comes first.
+    accessSync(nearest(resolve(dataDir)), constants.W_OK);
     mkdirSync(root, { recursive: true, mode: 0o700 });
     for (const path of [layout.blobs, layout.ingests, layout.snapshots, layout.holders])
       mkdirSync(path, { recursive: true });
@@ -38,6 +40,11 @@ export function openLayout(dataDir: string): Layout {
     throw diskFailure(error, `opening the data directory ${dataDir}`);
   }
   return layout;
+}
+
+/** The path itself if it is there, else the first directory above it that is. */
+function nearest(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : nearest(dirname(path));
 }
 
 export function blobPath(layout: Layout, stored: Digest): string {

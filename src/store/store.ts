@@ -6,7 +6,6 @@ import { hexOf, type Descriptor, type Digest, type Source } from "#oci";
 import { collect, type Collected } from "./collect.ts";
 import { DigestPool } from "./digest-pool.ts";
 import {
-  HEAD_LENGTH,
   INFLATE_LIMITS,
   SMALL,
   fetchBlob,
@@ -24,6 +23,7 @@ import { PATIENCE, type PatienceOptions } from "./patience.ts";
 import { Records } from "./records.ts";
 import { SharedCalls } from "./shared-calls.ts";
 import { Slots } from "./slots.ts";
+import { HEAD } from "./sniff.ts";
 
 export interface StoreOptions {
   readonly dataDir: string;
@@ -233,7 +233,7 @@ export class Store implements AsyncDisposable {
     const size = raw === undefined ? undefined : await sizeOf(this.path(raw));
     if (raw === undefined || size === undefined) return {};
     if (want.as === "file") return { here: { stored: raw, size, isTar: false } };
-    const { compression, isTar } = await formOf(await readHead(this.path(raw), HEAD_LENGTH), want);
+    const { compression, isTar } = await formOf(await readHead(this.path(raw), HEAD), want);
     if (compression === "none") return { here: { stored: raw, size, isTar } };
     return { inflate: { path: this.path(raw) } };
   }

@@ -168,6 +168,18 @@ test("a full disk is a clear error; what is there stays, and the pull goes on wh
   }
 });
 
+test("a data directory that cannot be written is a clear error", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "orlop-read-only-"));
+  const kernel = linuxKernel();
+  try {
+    kernel.bind(dir, dir, { readOnly: true });
+    await assert.rejects(startEngine({ dir }), (error) => isFailure(error, "READ_ONLY_STORE"));
+  } finally {
+    kernel.unmount(dir);
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
 test("fsck finds a flipped bit, moves the blob aside, and fetches it again where it can", async () => {
   await using registry = await startFakeRegistry();
   const { reference, layers } = putArtifact(registry, "x", { a: randomBytes(100_000), b: "b" });
@@ -194,6 +206,11 @@ test("fsck finds a flipped bit, moves the blob aside, and fetches it again where
   assert.match((await node.engine.fsck())[0]?.problem ?? "", /could not be fetched again/);
   assert.ok(!existsSync(path));
   assert.match((await node.engine.fsck())[0]?.problem ?? "", /missing/);
+  const [{ digest } = { digest: layers[0].digest }] = await node.engine.list();
+  await assert.rejects(node.engine.publish({ owner: "pod", digest, target: emptyDirectory(node, "volume") }), (error) =>
+    isFailure(error, "BLOB_MISSING"),
+  );
+  assert.deepEqual(await node.engine.volumes(), []);
 });
 
 test("above its high mark the store collects by itself, the least recently used first, down to its low mark", async () => {
