@@ -11,7 +11,7 @@ export interface TreeLimits {
   readonly steps: number;
 }
 
-export const TREE_LIMITS: TreeLimits = { names: 1_000_000, steps: 100_000_000 };
+const TREE_LIMITS: TreeLimits = { names: 1_000_000, steps: 100_000_000 };
 
 /**
  * A tree that is being merged. Made by `createTree`, changed by `applyLayer`, `applyArchive` and `addFile`, and given out by

@@ -2,8 +2,8 @@
 export type * from "./file-tree.ts";
 export { addFile, applyArchive, type ArchivePlace, type WholeFile } from "./apply-archive.ts";
 export { applyLayer } from "./apply-layer.ts";
-export { createTree, finish, TREE_LIMITS, type TreeBuilder, type TreeLimits } from "./builder.ts";
+export { createTree, finish, type TreeBuilder, type TreeLimits } from "./builder.ts";
 export { dumpTree } from "./dump-tree.ts";
 export { lookup } from "./lookup.ts";
 export type { Resolved } from "./resolve.ts";
-export { sortedNames, walk } from "./walk.ts";
+export { walk } from "./walk.ts";

@@ -17,7 +17,7 @@ export function* walk(tree: FileTree): Generator<readonly [path: string, node: N
 }
 
 /** The names of a directory in the order of their bytes, which is not that of UTF-16. */
-export function sortedNames(directory: Directory): string[] {
+function sortedNames(directory: Directory): string[] {
   const names = [...directory.entries.keys()].sort();
   return names.every(isBelowSurrogates) ? names : names.sort((a, b) => Buffer.compare(bytesOf(a), bytesOf(b)));
 }
