@@ -252,3 +252,28 @@ test("the status of a running Pod has what kubectl shows", async () => {
     ["Running", "BestEffort", "127.0.0.1", [{ ip: "127.0.0.1" }], "10.0.0.7", [{ ip: "10.0.0.7" }], 1],
   );
 });
+
+test("a volume whose image was removed under the Pod comes again by its digest", async () => {
+  await using node = await withEcho();
+  const reference = "quay.io/crio/artifact:v1";
+  const digest = `sha256:${"a".repeat(64)}`;
+  node.runtime.onPull = () => ({ id: digest, repoDigests: [`quay.io/crio/artifact@${digest}`] });
+  node.apply("lost", twoContainers(reference, "Always"));
+  await node.when("lost", (pod) => stateOf(pod, "test")?.running);
+  node.runtime.images.delete(reference);
+  node.runtime.onCreate = ({ config }) => {
+    if (
+      config?.mounts?.some(({ image }) => image?.image === digest) &&
+      ![...node.runtime.images.values()].some(({ id }) => id === digest)
+    )
+      throw status("NOT_FOUND", "pull it again");
+  };
+  node.runtime.exit("test", 1);
+  await node.when("lost", (pod) =>
+    pod.status?.containerStatuses?.some(({ restartCount, state }) => restartCount === 1 && state?.running),
+  );
+  assert.deepEqual(
+    node.runtime.pulls.map(({ image }) => image?.image),
+    [reference, `quay.io/crio/artifact@${digest}`],
+  );
+});

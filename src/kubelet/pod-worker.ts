@@ -9,7 +9,7 @@ import { dnsOf } from "./dns.ts";
 import type { DownwardFacts } from "./downward.ts";
 import { referenceTo } from "./events.ts";
 import { runtimeMessage } from "./grpc-text.ts";
-import { defaultPolicy, type ImageRequest, type PullPolicy } from "./image-puller.ts";
+import { defaultPolicy, VOLUME_ANNOTATION, type ImageRequest, type PullPolicy } from "./image-puller.ts";
 import { type ImageState, type ImageTrouble, PodImages } from "./pod-images.ts";
 import { type Plan, planPod } from "./plan.ts";
 import {
@@ -36,6 +36,9 @@ import { statusPatch, withOwnStatus } from "./status-patch.ts";
 import { stopContainer } from "./stop-container.ts";
 import { unsupported } from "./unsupported.ts";
 import { terminationMessage } from "./termination-message.ts";
+
+const volumeKey = (reference: string, policy: string | undefined): string =>
+  `volume:${policy || defaultPolicy(reference)}:${reference}`;
 
 interface Waiting {
   readonly reason: string;
@@ -69,6 +72,8 @@ export class PodWorker {
   #terminating: ReadonlySet<string> = new Set();
   readonly #stopping = new Map<string, Promise<void>>();
   readonly #startFailures = new Map<string, Waiting & { readonly retryAt: number }>();
+  /** Volumes whose image is not here any more, and what to pull instead of their reference. */
+  readonly #lost = new Map<string, string>();
   readonly #told = new WeakMap<ImageTrouble, Set<string>>();
   readonly #toldCrash = new Set<string>();
   readonly #messages = new Map<string, string>();
@@ -304,6 +309,7 @@ export class PodWorker {
       return false;
     }
 
+    if (failure?.reason === "CreateContainerError") await this.#checkVolumes(entry);
     const image = this.#requestImage(entry, config);
     const troubles: ImageTrouble[] = [];
     let pending = this.#weigh(image, troubles);
@@ -351,6 +357,20 @@ export class PodWorker {
     // The runtime has forgotten it, as after an orderly stop of the node: the status has not.
     const known = statusOf(this.pod, name);
     return known?.containerID ? known.restartCount + 1 : 0;
+  }
+
+  /** An image volume that somebody removed under a Pod comes again by its digest: what the Pod saw, it sees again. */
+  async #checkVolumes(entry: ContainerEntry): Promise<void> {
+    for (const { name, image } of imageVolumesOf(this.#pod, entry.container)) {
+      const pinned = this.#pinned?.get(name);
+      if (!pinned) continue;
+      const spec = { image: pinned.id, annotations: { [VOLUME_ANNOTATION]: "true" } };
+      const { image: found } = await this.#kubelet.runtime.imageStatus({ image: spec, verbose: false });
+      if (found) continue;
+      this.#pinned?.delete(name);
+      if (pinned.imageRef.includes("@")) this.#lost.set(name, pinned.imageRef);
+      this.#images.forget(volumeKey(image?.reference ?? "", image?.pullPolicy));
+    }
   }
 
   /** Adds what went wrong to `troubles`; true while there is something to wait for. */
@@ -409,13 +429,15 @@ export class PodWorker {
 
   async #requestVolume(name: string, config: SandboxConfig): Promise<ImageState> {
     const source = specOf(this.#pod).volumes?.find((volume) => volume.name === name)?.image;
+    const lost = this.#lost.get(name);
+    const policy = lost !== undefined && source?.pullPolicy === "Always" ? "IfNotPresent" : source?.pullPolicy;
     const request: ImageRequest = {
-      ...this.#imageRequest(source?.reference ?? "", source?.pullPolicy, config),
+      ...this.#imageRequest(lost ?? source?.reference ?? "", policy, config),
       about: referenceTo(this.#pod),
       isVolume: true,
     };
     // Two volumes of one reference are one pull, and see one content.
-    const state = this.#images.request(`volume:${request.policy}:${request.reference}`, request);
+    const state = this.#images.request(volumeKey(request.reference, request.policy), request);
     if (state.kind === "ready" && this.#pinned && !this.#pinned.has(name)) {
       this.#pinned.set(name, { id: state.image.id, imageRef: state.image.imageRef });
       await writePodRecord(this.#podDirectory(), { imageVolumes: this.#pinned });
