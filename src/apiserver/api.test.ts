@@ -223,6 +223,34 @@ test("a patch or an apply with an unknown field is refused, each in its own word
   );
 });
 
+test("a patch that cannot be read, or names another object, is refused", async (t) => {
+  const { request } = await api(t);
+  await request("POST", PODS, testPod("p"));
+  const said = async (body: unknown, type: string): Promise<unknown[]> => {
+    const { status, json } = await request("PATCH", `${PODS}/p`, body, { "Content-Type": `application/${type}` });
+    return [status, json.message];
+  };
+  const key = "looking for beginning of object key string";
+  assert.deepEqual(await said("{bad", "merge-patch+json"), [400, `error decoding patch: invalid character 'b' ${key}`]);
+  assert.deepEqual(await said("{bad", "strategic-merge-patch+json"), [400, `invalid character 'b' ${key}`]);
+  const rename = { metadata: { name: "q" } };
+  const immutable = 'Pod "q" is invalid: metadata.name: Invalid value: "q": field is immutable';
+  assert.deepEqual(await said(rename, "merge-patch+json"), [422, immutable]);
+  assert.deepEqual(await said({ spec: { containers: [{ image: "z" }] } }, "strategic-merge-patch+json"), [
+    500,
+    "map: map[image:z] does not contain declared merge key: name",
+  ]);
+  const other = await request("PUT", `${PODS}/p`, testPod("q"));
+  assert.equal(other.json.message, "the name of the object (q) does not match the name on the URL (p)");
+  const odd = await request("DELETE", `${PODS}/p`, { propagationPolicy: "Odd" });
+  assert.equal(
+    odd.json.message,
+    'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Odd": supported values: "Foreground", "Background", "Orphan", "nil"',
+  );
+  const selector = await request("GET", `${PODS}?labelSelector=a%20in%20b`);
+  assert.equal(selector.json.message, "unable to parse requirement: found 'b' expected: '('");
+});
+
 test("the first namespaces stay", async (t) => {
   const { request } = await api(t);
   const refused = await request("DELETE", "/api/v1/namespaces/default");

@@ -63,11 +63,22 @@ export function parseJson(text: string, kind: string): unknown {
   }
 }
 
-function goSyntaxError(message: string, text: string): string {
+const SYNTAX: readonly [RegExp, string][] = [
+  [/^Expected property name|^Expected double-quoted property name/, "looking for beginning of object key string"],
+  [/^Expected ',' or '}'/, "after object key:value pair"],
+  [/^Expected ',' or ']'/, "after array element"],
+  [/^Expected ':'/, "after object key"],
+  [/^Unexpected non-whitespace/, "after top-level value"],
+];
+
+/** What Go says of a text that is no JSON, from what V8 says of it. */
+export function goSyntaxError(message: string, text: string): string {
   const position = /at position (\d+)/.exec(message)?.[1];
-  if (position === undefined || Number(position) >= text.length || /Unexpected end|Unterminated/.test(message))
-    return "unexpected end of JSON input";
-  return `invalid character '${text.charAt(Number(position))}' in the JSON text`;
+  const token = /^Unexpected token '(.)'/u.exec(message)?.[1];
+  const char = token ?? (position === undefined ? "" : text.charAt(Number(position)));
+  if (char === "" || /^Unexpected end|^Unterminated/.test(message)) return "unexpected end of JSON input";
+  const where = SYNTAX.find(([pattern]) => pattern.test(message))?.[1] ?? "looking for beginning of value";
+  return `invalid character '${char}' ${where}`;
 }
 
 /** The members that a JSON body names twice. */

@@ -86,12 +86,8 @@ export class Objects {
     const before = copy(current.object);
     const given = toStored(resource, change(fromStored(resource, current.object)));
     const meta = given.metadata;
-    if (meta.name !== undefined && meta.name !== "" && meta.name !== name)
-      throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
     if (meta.namespace !== undefined && meta.namespace !== "" && meta.namespace !== namespace)
-      throw badRequest(
-        `the namespace of the object (${meta.namespace}) does not match the namespace on the request (${namespace})`,
-      );
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
     if (resource.needsVersion === true && !meta.resourceVersion) {
       const errors = new FieldErrors();
       errors.invalid("metadata.resourceVersion", 0, "must be specified for an update");
@@ -100,7 +96,10 @@ export class Objects {
     checkVersion(resource, name, meta, before.metadata);
     const object: AnyObject = {
       ...given,
-      metadata: nextMeta({ ...meta, name, ...(namespace === "" ? {} : { namespace }) }, before.metadata),
+      metadata: nextMeta(
+        { ...meta, name: meta.name || name, ...(namespace === "" ? {} : { namespace }) },
+        before.metadata,
+      ),
     };
     resource.default?.(object, this.policy);
     if (options.part === "status") resource.prepareStatus?.(object, before);
@@ -115,7 +114,7 @@ export class Objects {
       resource.validateUpdate?.(object, before, errors, this.policy);
     }
     if (options.part === "ephemeralcontainers") resource.validateEphemeral?.(object, before, errors, this.policy);
-    errors.check(resource.kind, resource.group, name);
+    errors.check(resource.kind, resource.group, object.metadata.name ?? name);
     if (resource.generations && options.part !== "status" && specChanged(object, before))
       object.metadata.generation = (before.metadata.generation ?? 0) + 1;
     options.manage?.(object, before);

@@ -1,5 +1,6 @@
 import { isFailure, messageOf } from "#base";
 import { isRecord, jsonPatch, mergePatch, showIndexed, strategicMerge, type KubeObject } from "#k8s";
+import { goSyntaxError } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
 
@@ -28,7 +29,8 @@ export function patcher(resource: Resource, type: string, text: string): (curren
     try {
       return JSON.parse(text) as unknown;
     } catch (cause) {
-      throw badRequest(messageOf(cause));
+      const why = goSyntaxError(messageOf(cause), text);
+      throw badRequest(type === STRATEGIC ? why : `error decoding patch: ${why}`);
     }
   };
   switch (type) {
@@ -56,6 +58,8 @@ function attempt(run: () => unknown): unknown {
   } catch (cause) {
     if (isFailure(cause, "PATCH_DOES_NOT_APPLY"))
       throw new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
+    // Upstream has no status of its own for this.
+    if (isFailure(cause, "MISSING_MERGE_KEY")) throw new StatusError(500, "", messageOf(cause));
     throw badRequest(messageOf(cause));
   }
 }

@@ -74,12 +74,12 @@ export class Verbs {
     const duplicates = await duplicatesIn(request, validation);
     const { object, warnings } = decodeAs(this.resource, value, validation, duplicates);
     warn(response, warnings);
+    if (!object.metadata.name)
+      throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+    if (object.metadata.name !== name)
+      throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
     const missing = this.objects.storage.get(this.resource.storedAs, namespace, name) === undefined;
     if (missing && this.resource.createsOnUpdate === true && part === undefined) {
-      if ((object.metadata.name ?? "") !== name)
-        throw badRequest(
-          `the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${name})`,
-        );
       restrictNode(request.user, this.resource, object);
       delete object.metadata.resourceVersion;
       this.#send(request, response, 201, this.objects.create(this.resource, namespace, object, this.#options(request)));

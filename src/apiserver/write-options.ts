@@ -1,6 +1,7 @@
 import { messageOf } from "#base";
 import { decode } from "#k8s";
 import { readBody } from "./body.ts";
+import { FieldErrors } from "./field-errors.ts";
 import type { DeleteOptions } from "./objects.ts";
 import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -45,6 +46,12 @@ export async function deleteOptions(request: ApiRequest): Promise<DeleteOptions>
     (query.has("gracePeriodSeconds") ? Number(query.get("gracePeriodSeconds")) : undefined);
   if (grace !== undefined && !Number.isInteger(grace)) throw badRequest("gracePeriodSeconds must be a whole number");
   const policy = (given["propagationPolicy"] as string | undefined) ?? query.get("propagationPolicy") ?? undefined;
+  const policies = ["Foreground", "Background", "Orphan"];
+  if (policy !== undefined && !policies.includes(policy)) {
+    const errors = new FieldErrors();
+    errors.unsupported("propagationPolicy", policy, [...policies, "nil"]);
+    errors.check("DeleteOptions", "meta.k8s.io", "");
+  }
   const dry = given["dryRun"] as string[] | undefined;
   for (const value of dry ?? []) if (value !== "All") throw invalidDryRun(value);
   return {

@@ -1,4 +1,4 @@
-import { Failure } from "#base";
+import { Failure, messageOf } from "#base";
 
 /** A predicate over labels. An empty selector matches everything. */
 export type LabelSelector = (labels: Readonly<Record<string, string>>) => boolean;
@@ -50,21 +50,26 @@ export function parseLabelSelector(text: string): LabelSelector {
   const rules: LabelSelector[] = [];
   if (peek().type === "end") return () => true;
   for (;;) {
-    if (isSymbol("!")) {
-      next();
-      const key = requireKey(next());
-      rules.push((labels) => !(key in labels));
-    } else if (peek().type === "word") {
-      rules.push(requirement(requireKey(next())));
-    } else {
+    if (!isSymbol("!") && peek().type !== "word")
       throw invalid(`found '${peek().text}', expected: !, identifier, or 'end of string'`);
-    }
+    rules.push(one());
     if (peek().type === "end") break;
     if (!isSymbol(",")) throw invalid(`found '${peek().text}', expected: ',' or 'end of string'`);
     next();
     if (peek().type === "end" || isSymbol(",")) throw invalid(`found '${peek().text}', expected: identifier after ','`);
   }
   return (labels) => rules.every((rule) => rule(labels));
+
+  function one(): LabelSelector {
+    try {
+      if (!isSymbol("!")) return requirement(requireKey(next()));
+      next();
+      const key = requireKey(next());
+      return (labels) => !(key in labels);
+    } catch (cause) {
+      throw invalid(`unable to parse requirement: ${messageOf(cause)}`);
+    }
+  }
 
   function requirement(key: string): LabelSelector {
     const operator = peek();
@@ -136,7 +141,7 @@ function requireKey(token: Token): string {
   const name = token.text.slice(token.text.indexOf("/") + 1);
   if (!KEY.test(token.text) || name.length > 63)
     throw invalid(
-      `unable to parse requirement: <nil>: Invalid value: "${token.text}": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
+      `<nil>: Invalid value: "${token.text}": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
     );
   return token.text;
 }
@@ -144,7 +149,7 @@ function requireKey(token: Token): string {
 function requireValue(value: string, key: string): string {
   if (!VALUE.test(value) || value.length > 63)
     throw invalid(
-      `unable to parse requirement: values[0][${key}]: Invalid value: "${value}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
+      `values[0][${key}]: Invalid value: "${value}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
     );
   return value;
 }

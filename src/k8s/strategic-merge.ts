@@ -73,7 +73,12 @@ function mergeList(
   const merged = [...before];
   for (const item of patch) {
     if (!isRecord(item)) throw bad(`an item of a list that merges by ${key} must be an object`);
-    if (item[key] === undefined) throw bad(`map: ${goMap(item)} does not contain declared merge key: ${key}`);
+    if (item[key] === undefined)
+      throw new Failure(
+        "INVALID_ARGUMENT",
+        "MISSING_MERGE_KEY",
+        `map: ${goMap(item)} does not contain declared merge key: ${key}`,
+      );
     const at = merged.findIndex((other) => isRecord(other) && jsonEqual(other[key], item[key]));
     if (item["$patch"] === "delete") {
       if (at >= 0) merged.splice(at, 1);
