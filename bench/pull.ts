@@ -36,7 +36,7 @@ interface Cost {
   /** Wall time to the end of the final sync, and CPU time of the program. */
   readonly seconds: number;
   readonly cpu: number;
-  /** Written to the disk by the whole machine meanwhile, per byte stored. */
+  /** Bytes that the program gave the disk to write and did not take back before they were written, per byte stored. */
   readonly written: number;
   /** Most memory of the program, in MiB. */
   readonly memory: number;
@@ -173,7 +173,6 @@ async function measure(contender: Contender, fixture: Fixture, dir: string): Pro
   try {
     spawnSync("sync");
     writeFileSync("/proc/sys/vm/drop_caches", "3");
-    const written = sectorsWritten(dir);
     const begun = performance.now();
     const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
     const peak = watch(child, server);
@@ -182,11 +181,11 @@ async function measure(contender: Contender, fixture: Fixture, dir: string): Pro
       said += text;
     });
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-    const usage = peak();
+    const { written, ...usage } = peak();
     spawnSync("sync");
     const seconds = (performance.now() - begun) / 1000;
     if (code !== 0) throw new Error(`${contender.name} could not pull ${fixture.reference}: ${said.trim()}`);
-    return { seconds, ...usage, written: ((sectorsWritten(dir) - written) * 512) / fixture.stored };
+    return { seconds, ...usage, written: written / fixture.stored };
   } finally {
     if (server !== undefined) await ended(server);
     spawnSync("sh", ["-c", `grep -o ' ${dir}[^ ]*' /proc/self/mounts | sort -r | xargs -r umount -l`]);
@@ -256,15 +255,21 @@ async function fromFarAway(dir: string, size: number, say: (line: string) => voi
   return rows;
 }
 
-/** CPU time and most memory of a process, its children and its server, looked at often, told at the end. */
-function watch(child: ChildProcess, server: ChildProcess | undefined): () => { cpu: number; memory: number } {
-  const seen = new Map<number, { cpu: number; memory: number }>();
-  const before = server?.pid === undefined ? undefined : statOf(server.pid);
+interface Usage {
+  readonly cpu: number;
+  readonly memory: number;
+  readonly written: number;
+}
+
+/** CPU time, most memory and writing of a process, its children and its server: looked at often, told at the end. */
+function watch(child: ChildProcess, server: ChildProcess | undefined): () => Usage {
+  const seen = new Map<number, Usage>();
+  const before = server?.pid === undefined ? undefined : usageOf(server.pid);
   const look = () => {
     for (const root of [child.pid, server?.pid])
       for (const pid of root === undefined ? [] : family(root)) {
-        const stat = statOf(pid);
-        if (stat !== undefined) seen.set(pid, stat);
+        const usage = usageOf(pid);
+        if (usage !== undefined) seen.set(pid, usage);
       }
   };
   look();
@@ -272,9 +277,12 @@ function watch(child: ChildProcess, server: ChildProcess | undefined): () => { c
   return () => {
     clearInterval(timer);
     if (server?.pid !== undefined) look();
-    const all = [...seen.values()];
-    const cpu = all.reduce((sum, stat) => sum + stat.cpu, 0) - (before?.cpu ?? 0);
-    return { cpu, memory: all.reduce((sum, stat) => sum + stat.memory, 0) };
+    const sum = (key: keyof Usage) => [...seen.values()].reduce((total, usage) => total + usage[key], 0);
+    return {
+      cpu: sum("cpu") - (before?.cpu ?? 0),
+      written: sum("written") - (before?.written ?? 0),
+      memory: sum("memory"),
+    };
   };
 }
 
@@ -286,18 +294,16 @@ function family(pid: number): number[] {
   return [pid, ...children.flatMap(family)];
 }
 
-function statOf(pid: number): { cpu: number; memory: number } | undefined {
+function usageOf(pid: number): Usage | undefined {
   const stat = read(`/proc/${pid}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const memory = Number(/^VmHWM:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024;
+  const number = (file: string, key: string) =>
+    Number(new RegExp(`^${key}:\\s+(\\d+)`, "m").exec(read(`/proc/${pid}/${file}`))?.[1] ?? 0);
+  const memory = number("status", "VmHWM") / 1024;
   if (fields.length < 13 || memory === 0) return undefined;
   // Clock ticks are hundredths of a second on every Linux that Node runs on.
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, memory };
-}
-
-function sectorsWritten(dir: string): number {
-  const device = spawnSync("stat", ["-c", "%Hd:%Ld", dir], { encoding: "utf8" }).stdout.trim();
-  return Number(read(`/sys/dev/block/${device}/stat`).trim().split(/\s+/)[6] ?? 0);
+  const cpu = (Number(fields[11]) + Number(fields[12])) / 100;
+  return { cpu, memory, written: number("io", "write_bytes") - number("io", "cancelled_write_bytes") };
 }
 
 function read(path: string): string {

@@ -44,6 +44,8 @@ class Download {
   readonly #pace = new Pace();
   /** The lane that reads the whole blob, once the server is known to ignore ranges. */
   #stream: AbortController | undefined;
+  /** The first one; the others follow from it. */
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(options: DownloadOptions) {
     this.#options = options;
@@ -53,24 +55,23 @@ class Download {
   }
 
   async run(): Promise<void> {
-    let failure: { readonly error: unknown } | undefined;
     for (let i = Math.min(FIRST_LANES, this.#todo.length); i > 0; i--) this.#addLane();
-    while (this.#lanes.size > 0)
-      await Promise.race(this.#lanes.values()).catch((error: unknown) => {
-        failure ??= { error };
-        this.#stop.abort(error);
-      });
+    while (this.#lanes.size > 0) await Promise.race(this.#lanes.values());
     this.#options.signal.throwIfAborted();
-    if (failure !== undefined) throw failure.error;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   #addLane(): void {
     const lane = new AbortController();
     const signal = AbortSignal.any([this.#signal, lane.signal]);
-    this.#lanes.set(
-      lane,
-      this.#work(lane, signal).finally(() => this.#lanes.delete(lane)),
-    );
+    // Each takes note of its own failure, as one that was added late may fail before anybody waits for it.
+    const work = this.#work(lane, signal)
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+        this.#stop.abort(error);
+      })
+      .finally(() => this.#lanes.delete(lane));
+    this.#lanes.set(lane, work);
   }
 
   async #work(lane: AbortController, signal: AbortSignal): Promise<void> {

@@ -29,8 +29,8 @@ export async function lockDirectory(path: string, signal?: AbortSignal): Promise
 export function tryLockDirectory(path: string, create = false): LockedDirectory | undefined {
   const file = join(path, "lock");
   let fd: number | undefined;
+  if (create) make(path);
   try {
-    if (create) mkdirSync(path, { recursive: true, mode: 0o700 });
     fd = openSync(file, "a", 0o600);
     if (!tryLock(fd) || !isStill(file, fd)) {
       closeSync(fd);
@@ -54,6 +54,15 @@ export function tryLockDirectory(path: string, create = false): LockedDirectory 
       closeSync(held);
     },
   };
+}
+
+/** Not with `recursive`, which calls every failure a missing directory. */
+function make(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw diskFailure(error, `making ${path}`);
+  }
 }
 
 /** False where the file we locked is no longer the one behind the name. */

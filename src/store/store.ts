@@ -94,7 +94,7 @@ export class Store implements AsyncDisposable {
   ): Promise<StoredBlob> {
     const here = await this.find(target, want);
     if (here !== undefined) return here;
-    for (;;) {
+    for (let again = false; ; again = true) {
       const { started, result } = this.#fetches.run(
         `${want.as} ${target.digest}`,
         (report) => this.#fetch(target, want, source, report, call?.place),
@@ -104,7 +104,7 @@ export class Store implements AsyncDisposable {
         return await result;
       } catch (error) {
         // Another caller's source or credentials may have failed where ours do not.
-        if (started || call?.signal?.aborted === true || this.#closing.signal.aborted) throw error;
+        if (started || again || call?.signal?.aborted === true || this.#closing.signal.aborted) throw error;
         if (isFailure(error, "NO_SPACE", "READ_ONLY_STORE")) throw error;
       }
     }
