@@ -1,8 +1,8 @@
 import { enableCompileCache } from "node:module";
-import { run } from "#cli";
-import { parts } from "#daemon";
 
+// Before the rooms are loaded, or they are compiled anew at each start.
 enableCompileCache();
+const [{ run }, { parts }] = await Promise.all([import("#cli"), import("#daemon")]);
 
 // The first Ctrl-C ends things in order; a second one ends the process where it stands.
 const stop = new AbortController();

@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface DockerRegistry extends AsyncDisposable {
   /** `http://127.0.0.1:40123` */
@@ -42,8 +43,10 @@ export async function startRegistry(options: DockerRegistryOptions = {}): Promis
   await writeFile(join(dir, "htpasswd"), HTPASSWD);
   await writeFile(join(dir, "config.yml"), JSON.stringify(await configuration(options, dir, port), undefined, 2));
   // It ends with the test, even when that is killed.
+  // It speaks into a file: a pipe that a test is too busy to empty would stop it.
+  await using log = await open(join(dir, "log"), "a");
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "docker-registry", "serve", join(dir, "config.yml")], {
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", log.fd],
     env: { ...process.env, OTEL_TRACES_EXPORTER: "none" },
   });
   const stop = async (): Promise<void> => {
@@ -51,7 +54,7 @@ export async function startRegistry(options: DockerRegistryOptions = {}): Promis
     await rm(dir, { recursive: true, force: true });
   };
   try {
-    await listening(child);
+    await listening(child, join(dir, "log"));
   } catch (error) {
     await stop();
     throw error;
@@ -88,17 +91,18 @@ async function configuration({ auth, tls }: DockerRegistryOptions, dir: string, 
   };
 }
 
-/** It says so on its error output; when it ends before, what it said is the error. */
-async function listening(child: ChildProcess): Promise<void> {
-  let said = "";
-  await new Promise<void>((resolve, reject) => {
-    child.once("error", (error) => reject(new Error(`docker-registry cannot be started: ${error.message}`)));
-    child.once("exit", (code) => reject(new Error(`docker-registry ended with ${code}: ${said.trim().slice(-2000)}`)));
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      said = said.length < 1e6 ? said + text : text;
-      if (/listening on /.test(said)) resolve();
-    });
-  });
+/** It says so in its log; when it ends before, what it said is the error. */
+async function listening(child: ChildProcess, log: string): Promise<void> {
+  let failure: Error | undefined;
+  child.once("error", (error) => (failure = new Error(`docker-registry cannot be started: ${error.message}`)));
+  for (;;) {
+    const said = await readFile(log, "utf8");
+    if (/listening on /.test(said)) return;
+    if (failure !== undefined) throw failure;
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`docker-registry ended with ${child.exitCode}: ${said.trim().slice(-2000)}`);
+    await sleep(10);
+  }
 }
 
 async function end(child: ChildProcess): Promise<void> {
