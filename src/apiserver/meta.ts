@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { isTerminating, timestamp, type KubeObject, type ObjectMeta } from "#k8s";
+import { isTerminating, timestamp, type ObjectMeta } from "#k8s";
 import type { FieldErrors } from "./field-errors.ts";
 import { dnsSubdomainErrors, qualifiedNameErrors, validateLabels } from "./names.ts";
 
@@ -117,8 +117,3 @@ export function validateMetaUpdate(meta: ObjectMeta, before: ObjectMeta, errors:
 
 /** Names of most objects. */
 export const subdomainName = dnsSubdomainErrors;
-
-/** A copy of an object that may be changed. */
-export function clone<T extends KubeObject>(object: T): T {
-  return structuredClone(object);
-}

@@ -154,28 +154,6 @@ function requireValue(value: string, key: string): string {
   return value;
 }
 
-/** The predicate of a meta/v1 LabelSelector object. Undefined matches nothing, an empty one everything. */
-export function labelSelectorOf(
-  selector:
-    | {
-        matchLabels?: Record<string, string>;
-        matchExpressions?: { key: string; operator: string; values?: string[] }[];
-      }
-    | undefined,
-): LabelSelector {
-  if (selector === undefined) return () => false;
-  const equal = Object.entries(selector.matchLabels ?? {});
-  return (labels) =>
-    equal.every(([key, value]) => labels[key] === value) &&
-    (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
-      const value = labels[key];
-      if (operator === "Exists") return value !== undefined;
-      if (operator === "DoesNotExist") return value === undefined;
-      if (operator === "In") return value !== undefined && values.includes(value);
-      return operator === "NotIn" && (value === undefined || !values.includes(value));
-    });
-}
-
 /** Parses `metadata.name=x,spec.nodeName!=y`; `\,`, `\=` and `\\` are escapes. Throws Failure `INVALID_SELECTOR`. */
 export function parseFieldSelector(text: string): FieldRequirement[] {
   if (text === "") return [];

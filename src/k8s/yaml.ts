@@ -1,5 +1,5 @@
 import { Failure, messageOf } from "#base";
-import { parseAllDocuments, parseDocument, stringify, type Document } from "yaml";
+import { parseDocument, stringify, type Document } from "yaml";
 
 const OPTIONS = { version: "1.1", merge: true, uniqueKeys: false, intAsBigInt: false, logLevel: "silent" } as const;
 
@@ -7,12 +7,6 @@ const OPTIONS = { version: "1.1", merge: true, uniqueKeys: false, intAsBigInt: f
 export function parseYaml(text: string): unknown {
   const document = parseDocument(text, OPTIONS);
   return valueOf(document);
-}
-
-/** The values of all documents of a YAML text, empty ones left out. Throws Failure `INVALID_YAML`. */
-export function parseYamlDocuments(text: string): unknown[] {
-  const documents = parseAllDocuments(text, OPTIONS);
-  return [...documents].map((document) => valueOf(document)).filter((value) => value != null);
 }
 
 /** YAML as Kubernetes' clients write it: block style, no anchors, long lines kept whole. */

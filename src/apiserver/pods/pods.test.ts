@@ -211,7 +211,16 @@ for (const [name, object, messages] of cases)
 
 test("the pull policy follows the tag", () => {
   const always = ["a", "a:latest", "h:5000/a", "quay.io/a/b:latest@sha256:" + "a".repeat(64)];
-  const present = ["a:1", "a@sha256:" + "a".repeat(64), "INVALID::ref", "", " a:1 ", "h:5000/a:v1"];
+  const present = [
+    "a:1",
+    "a@sha256:" + "a".repeat(64),
+    "INVALID::ref",
+    "",
+    " a:1 ",
+    "h:5000/a:v1",
+    "a".repeat(64),
+    "a:latest@sha256:abc",
+  ];
   for (const reference of always) assert.equal(defaultPullPolicy(reference), "Always", reference);
   for (const reference of present) assert.equal(defaultPullPolicy(reference), "IfNotPresent", reference);
 });
