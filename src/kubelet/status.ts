@@ -13,11 +13,17 @@ import {
 } from "./pod.ts";
 import { type ContainerView, type PodView, readySandbox } from "./pod-view.ts";
 
+/** Why a container does not run yet, as its state shows it. */
+export interface Waiting {
+  readonly reason: string;
+  readonly message?: string | undefined;
+}
+
 export interface StatusInput {
   readonly pod: Pod;
   readonly view: PodView;
   /** Why a container does not start: what it waits for. */
-  readonly waiting: ReadonlyMap<string, { readonly reason: string; readonly message?: string | undefined }>;
+  readonly waiting: ReadonlyMap<string, Waiting>;
   readonly startedAndReady: (container: ContainerView) => { readonly started: boolean; readonly ready: boolean };
   readonly terminationMessage: (container: ContainerView) => string;
   readonly imageVolumes: ReadonlyMap<string, PinnedImage>;
