@@ -324,6 +324,22 @@ test("what a deleted object alone owned goes after it, and old events are forgot
   assert.equal((await again.request("GET", "/api/v1/namespaces/default/events/old")).status, 404);
 });
 
+test("a namespace that is stuck ends when its finalizers are taken off", async (t) => {
+  const { request } = await api(t);
+  const spaces = "/api/v1/namespaces";
+  const stuck = {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "stuck" },
+    spec: { finalizers: ["x.test/y"] },
+  };
+  await request("POST", spaces, stuck);
+  await request("DELETE", `${spaces}/stuck`);
+  const done = await request("PUT", `${spaces}/stuck/finalize`, { ...stuck, spec: {} });
+  assert.equal(done.status, 200);
+  assert.equal((await request("GET", `${spaces}/stuck`)).status, 404);
+});
+
 test("binding a Pod puts it on its node, once", async (t) => {
   const { request } = await api(t);
   await request("POST", PODS, testPod("p"));
@@ -529,4 +545,38 @@ test("objects by metadata alone, and lists of them", async (t) => {
   assert.deepEqual([list.json.kind, names(list.json)], ["PartialObjectMetadataList", ["p"]]);
   const none = await request("GET", PODS, undefined, { Accept: "text/html" });
   assert.equal(none.status, 406);
+});
+
+test("every verb that discovery promises has a path that knows it", async (t) => {
+  const { request } = await api(t);
+  const methods: Record<string, string> = {
+    create: "POST",
+    update: "PUT",
+    patch: "PATCH",
+    delete: "DELETE",
+    get: "GET",
+    list: "GET",
+  };
+  const groups = (await request("GET", "/apis")).json["groups"] as { preferredVersion: { groupVersion: string } }[];
+  let asked = 0;
+  for (const root of ["/api/v1", ...groups.map((group) => `/apis/${group.preferredVersion.groupVersion}`)]) {
+    const { resources } = (await request("GET", root)).json as unknown as {
+      resources: { name: string; namespaced: boolean; verbs: string[] }[];
+    };
+    for (const { name, namespaced, verbs } of resources) {
+      const [plural, part] = name.split("/");
+      const base = `${root}${namespaced ? "/namespaces/default" : ""}/${plural}`;
+      for (const verb of verbs) {
+        const method = methods[verb];
+        if (method === undefined) continue;
+        const whole = part === undefined && (verb === "create" || verb === "list");
+        const path = whole ? base : `${base}/none${part === undefined ? "" : `/${part}`}`;
+        const answer = await request(method, path, method === "GET" ? undefined : {}, method === "PATCH" ? MERGE : {});
+        assert.notEqual(answer.status, 405, `${method} ${path}`);
+        assert.doesNotMatch(answer.text, /could not find the requested resource|page not found/, `${method} ${path}`);
+        asked++;
+      }
+    }
+  }
+  assert.ok(asked > 60);
 });

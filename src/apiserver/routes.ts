@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { QUESTIONS, review, type Knowledge } from "./reviews.ts";
 import type { Served, Subresource } from "./discovery.ts";
+import { finalize } from "./finalize.ts";
 import { pods } from "./kinds/pod.ts";
 import { apiVersionOf, type Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
@@ -62,6 +63,12 @@ export function resourceRoutes(objects: Objects, resources: readonly Resource[],
       "/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
       access("create", "", "serviceaccounts", "token"),
       (request, response) => requestToken(request, response, objects, known.host, known.tokens),
+    ),
+    route(
+      "PUT",
+      "/api/v1/namespaces/{name}/finalize",
+      access("update", "", "namespaces", "finalize"),
+      (request, response) => finalize(request, response, objects),
     ),
     ...QUESTIONS.map((question) =>
       route(
