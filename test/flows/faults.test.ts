@@ -9,7 +9,7 @@ import { startEngine } from "../support/engine.ts";
 import { fail, reply, startFakeRegistry, type FakeRegistry } from "../support/fake-registry.ts";
 
 const BLOB = randomBytes(20 * 1024 * 1024 + 77);
-const PATIENCE = { delay: 1, stall: 300 };
+const PATIENCE = { delay: 100, stall: 300 };
 
 /** What one request for the blob asks for, and how to answer it. */
 interface Asked {
@@ -77,6 +77,11 @@ const SURVIVED: Readonly<Record<string, (asked: Asked) => boolean>> = {
       asked.response.writeHead(200, { "content-length": String(BLOB.length) });
       asked.response.write(BLOB.subarray(0, 9e6), () => asked.response.destroy());
     }
+    return true;
+  },
+  "resets the first connections and ignores ranges on the others": (asked) => {
+    if (asked.nth < 3) asked.response.destroy();
+    else reply(asked.response, 200, BLOB);
     return true;
   },
   "sends another range than was asked for, once": (asked) => {
