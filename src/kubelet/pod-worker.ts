@@ -1,7 +1,7 @@
 import { messageOf } from "#base";
 import type { Pod } from "#k8s";
 import { Bell } from "./bell.ts";
-import { hashOf } from "./container-config.ts";
+import { ContainerStarts } from "./container-starts.ts";
 import type { Kubelet } from "./context.ts";
 import type { SandboxConfig } from "./cri.ts";
 import { dnsOf } from "./dns.ts";
@@ -9,25 +9,13 @@ import type { DownwardFacts } from "./downward.ts";
 import { referenceTo } from "./events.ts";
 import { runtimeMessage } from "./grpc-text.ts";
 import { type Kill, type Plan, planPod } from "./plan.ts";
-import {
-  type ContainerEntry,
-  describePod,
-  entriesOf,
-  graceSecondsOf,
-  isTerminal,
-  nameOf,
-  specOf,
-  statusOf,
-  uidOf,
-} from "./pod.ts";
+import { type ContainerEntry, entriesOf, graceSecondsOf, isTerminal, nameOf, specOf, uidOf } from "./pod.ts";
 import { PodContent } from "./pod-content.ts";
 import { PodEnding } from "./pod-ending.ts";
-import type { ImageTrouble } from "./pod-images.ts";
 import { PodReporter } from "./pod-reporter.ts";
-import { type ContainerView, newestOf, type PodView, viewPod } from "./pod-view.ts";
+import { newestOf, type PodView, viewPod } from "./pod-view.ts";
 import { Prober } from "./prober.ts";
 import { sandboxConfig } from "./sandbox-config.ts";
-import { StartFailure, startContainer } from "./start-container.ts";
 import type { Waiting } from "./status.ts";
 import { stopContainer } from "./stop-container.ts";
 import { unsupported } from "./unsupported.ts";
@@ -47,6 +35,7 @@ export class PodWorker {
   readonly #prober: Prober;
   readonly #reporter: PodReporter;
   readonly #ending: PodEnding;
+  readonly #starts: ContainerStarts;
   readonly #running: Promise<void>;
   #pod: Pod;
   #gone = false;
@@ -59,9 +48,6 @@ export class PodWorker {
   /** What keeps all of the Pod from going on. */
   #held: { readonly message: string; readonly waitMs: number; readonly until: number } | undefined;
   readonly #killing = new Set<string>();
-  readonly #startFailures = new Map<string, Waiting & { readonly retryAt: number }>();
-  readonly #told = new WeakMap<ImageTrouble, Set<string>>();
-  readonly #toldCrash = new Set<string>();
 
   constructor(kubelet: Kubelet, pod: Pod, onDone: () => void) {
     this.#kubelet = kubelet;
@@ -72,6 +58,12 @@ export class PodWorker {
     this.#prober = new Prober(kubelet, () => this.#bell.ring());
     this.#reporter = new PodReporter(kubelet, current, this.#prober);
     this.#ending = new PodEnding(kubelet, current);
+    this.#starts = new ContainerStarts(
+      kubelet,
+      () => this.pod,
+      this.#content,
+      (ms) => this.#bell.ring(ms),
+    );
     this.#bell.ring();
     this.#running = this.#run();
   }
@@ -215,7 +207,10 @@ export class PodWorker {
     let changed = false;
     for (const entry of next.start) {
       if (this.#stopped || this.#isEnding()) break;
-      if (await this.#start(entry, next, view, config, waiting)) changed = true;
+      if (!next.sandbox || !this.#volumePaths) break;
+      const { sandbox } = next;
+      const around = { view, sandbox, config, volumePaths: this.#volumePaths, facts: this.#facts(view) };
+      if (await this.#starts.start(entry, around, waiting)) changed = true;
     }
     if (!changed) return view;
     const after = await viewPod(kubelet.runtime, uidOf(pod));
@@ -250,111 +245,11 @@ export class PodWorker {
     const init = entries.filter(({ kind }) => kind === "init").slice(0, 1);
     const apps = entries.filter(({ kind }) => kind === "app");
     const first = plan.start.length > 0 ? plan.start : init.length > 0 ? init : apps;
-    return first.filter(({ container: { name } }) => !newestOf(view, name) && !this.#startFailures.has(name));
+    return first.filter(({ container: { name } }) => !newestOf(view, name) && !this.#starts.hasFailed(name));
   }
 
   #plan(view: PodView): Plan {
     return planPod(this.pod, view, (container) => this.#prober.healthOf(container));
-  }
-
-  /** Starts one container, or notes why not yet. True when the runtime was asked to. */
-  async #start(
-    entry: ContainerEntry,
-    plan: Plan,
-    view: PodView,
-    config: SandboxConfig,
-    waiting: Map<string, Waiting>,
-  ): Promise<boolean> {
-    const { runtime, crashBackoff, now, retryMs } = this.#kubelet;
-    const { container } = entry;
-    const { name } = container;
-    const newest = newestOf(view, name);
-    if (newest && this.#crashed(entry, newest, waiting)) return false;
-    const failure = this.#startFailures.get(name);
-    if (failure && now() < failure.retryAt) {
-      waiting.set(name, failure);
-      this.#bell.ring(failure.retryAt - now());
-      return false;
-    }
-
-    if (failure?.reason === "CreateContainerError") await this.#content.check(entry);
-    const content = await this.#content.of(entry, config);
-    if (content.kind === "waiting") {
-      for (const trouble of content.troubles) this.#tell(entry, trouble);
-      const last = content.troubles.at(-1);
-      if (last) waiting.set(name, last);
-      return false;
-    }
-    if (!plan.sandbox || !this.#volumePaths) return false;
-
-    if (newest?.state === "created") await runtime.removeContainer({ containerId: newest.id });
-    if (newest?.state === "unknown") await runtime.stopContainer({ containerId: newest.id, timeout: 2n });
-    if (newest?.state === "exited") crashBackoff.next(this.#crashKey(entry), now(), endOf(newest));
-    this.#startFailures.delete(name);
-    try {
-      await startContainer(this.#kubelet, {
-        pod: this.#pod,
-        entry,
-        attempt: this.#attemptOf(name, newest),
-        sandbox: plan.sandbox,
-        sandboxConfig: config,
-        image: content.image,
-        imageVolumes: this.#content.volumes,
-        volumePaths: this.#volumePaths,
-        facts: this.#facts(view),
-        targetId: container.targetContainerName ? newestOf(view, container.targetContainerName)?.id : undefined,
-      });
-    } catch (error) {
-      if (!(error instanceof StartFailure)) throw error;
-      const failed = { reason: error.reason, message: error.message, retryAt: now() + retryMs };
-      this.#startFailures.set(name, failed);
-      waiting.set(name, failed);
-      this.#bell.ring(retryMs);
-    } finally {
-      this.#content.forget(entry);
-    }
-    return true;
-  }
-
-  #attemptOf(name: string, newest: ContainerView | undefined): number {
-    if (newest) return newest.state === "created" ? newest.attempt : newest.attempt + 1;
-    // The runtime has forgotten it, as after an orderly stop of the node: the status has not.
-    const known = statusOf(this.pod, name);
-    return known?.containerID ? known.restartCount + 1 : 0;
-  }
-
-  #crashKey({ container }: ContainerEntry): string {
-    return `${uidOf(this.#pod)}_${container.name}_${hashOf(container)}`;
-  }
-
-  /** True while a container that ended must wait before it runs again. */
-  #crashed(entry: ContainerEntry, newest: ContainerView, waiting: Map<string, Waiting>): boolean {
-    const { crashBackoff, recorder, now } = this.#kubelet;
-    if (newest.state !== "exited") return false;
-    const left = crashBackoff.remaining(this.#crashKey(entry), now(), endOf(newest));
-    if (left <= 0) return false;
-    this.#bell.ring(left);
-    const { name } = entry.container;
-    const where = describePod(this.#pod);
-    if (!this.#toldCrash.has(newest.id)) {
-      this.#toldCrash.add(newest.id);
-      const message = `Back-off restarting failed container ${name} in pod ${where}`;
-      recorder.event(referenceTo(this.#pod, entry.fieldPath), "Warning", "BackOff", message);
-    }
-    const ms = crashBackoff.waitOf(this.#crashKey(entry));
-    const wait = ms >= 60_000 ? `${Math.floor(ms / 60_000)}m${(ms / 1000) % 60}s` : `${ms / 1000}s`;
-    const message = `back-off ${wait} restarting failed container=${name} pod=${where}`;
-    waiting.set(name, { reason: "CrashLoopBackOff", message });
-    return true;
-  }
-
-  /** Each trouble is told once to each container that it stops. */
-  #tell(entry: ContainerEntry, trouble: ImageTrouble): void {
-    const told = this.#told.get(trouble) ?? new Set();
-    if (told.has(entry.container.name)) return;
-    this.#told.set(trouble, told.add(entry.container.name));
-    const about = referenceTo(this.#pod, entry.fieldPath);
-    this.#kubelet.recorder.event(about, "Warning", "Failed", `Error: ${trouble.reason}`);
   }
 
   /** Ends containers that probes or a new spec condemn, beside everything else. */
@@ -456,6 +351,3 @@ export class PodWorker {
     if (!this.#gone) await this.#ending.release();
   }
 }
-
-/** When a container ended, in milliseconds since the epoch. */
-const endOf = ({ status }: ContainerView): number => Number(status.finishedAt / 1_000_000n);
