@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, open, readdir, readlink } from "node:fs/promises";
+import { lstat, open, readdir, readlink, realpath } from "node:fs/promises";
 import { basename, isAbsolute, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip, createZstdCompress, constants } from "node:zlib";
@@ -39,10 +39,12 @@ export async function itemOf(path: string): Promise<Item> {
   const name =
     isAbsolute(clean) || clean.startsWith("..") || clean === "." ? basename(join(process.cwd(), clean)) : clean;
   try {
-    const found = await lstat(clean).then((entry) => (entry.isSymbolicLink() ? open(clean).then(statAndClose) : entry));
+    // A symlink that a person names stands for what it points to; those inside a directory are packed as they are.
+    const real = await realpath(clean);
+    const found = await lstat(real);
     if (!found.isDirectory() && !found.isFile())
       throw new Failure("INVALID_ARGUMENT", "NOT_A_FILE", `${path} is neither a file nor a directory`);
-    return { path: clean, name, isDirectory: found.isDirectory(), size: found.isDirectory() ? 0 : found.size };
+    return { path: real, name, isDirectory: found.isDirectory(), size: found.isDirectory() ? 0 : found.size };
   } catch (cause) {
     if (errnoOf(cause) !== "ENOENT") throw cause;
     throw new Failure("NOT_FOUND", "NO_SUCH_FILE", `${path} does not exist`, { cause });
@@ -178,11 +180,3 @@ const PLAIN = {
   devminor: 0,
   xattrs: new Map<string, Uint8Array>(),
 } as const;
-
-async function statAndClose(file: Awaited<ReturnType<typeof open>>) {
-  try {
-    return await file.stat();
-  } finally {
-    await file.close();
-  }
-}

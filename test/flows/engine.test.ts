@@ -157,3 +157,34 @@ test("a target that is missing, relative, not empty or taken is refused, and not
   await refused(target, "TARGET_IN_USE", "another");
   await engine.unpublish("pod");
 });
+
+test("the same files give the same object; a symlink that is named stands for what it points to", async () => {
+  await using node = await startEngine();
+  const { engine, dir } = node;
+  const [first = "", second = ""] = announcement(dir);
+  symlinkSync(first, join(dir, "link"));
+  const push = (tag: string, paths: readonly string[]) =>
+    engine.push({ reference: `${registry.host}/same:${tag}`, paths, annotations: { a: "b" } });
+  const one = await push("one", [first, second]);
+  assert.equal((await push("two", [first, second])).digest, one.digest);
+  await push("link", [join(dir, "link")]);
+  const { digest } = await engine.pull({ reference: `${registry.host}/same:link` });
+  const { tree, object, manifest } = await engine.inspect(digest);
+  assert.deepEqual(
+    tree.map(({ path, kind, mode }) => [path, kind, mode]),
+    [
+      ["", "directory", "0755"],
+      ["link", "directory", "0755"],
+      ["link/file", "file", "0644"],
+    ],
+  );
+  assert.equal(object.packaging, "oras");
+  assert.equal(manifest.layers[0]?.annotations?.["io.deis.oras.content.unpack"], "true");
+  const refused = async (paths: readonly string[], reason: string) => {
+    await assert.rejects(push("refused", paths), (error) => isFailure(error, reason), reason);
+  };
+  await refused([], "NOTHING_TO_PUSH");
+  await refused([join(dir, "none")], "NO_SUCH_FILE");
+  await refused([first, first], "SAME_NAME");
+  await refused(["/dev/null"], "NOT_A_FILE");
+});
