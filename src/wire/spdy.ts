@@ -21,6 +21,8 @@ const WINDOW = 256 << 10;
 const MAX_WINDOW = 0x7fffffff;
 const MAX_STREAMS = 1000;
 const MAX_DATA = 64 << 10;
+/** How long the other side may take to close after us, in milliseconds. */
+const GOODBYE = 5000;
 
 /**
  * A SPDY/3.1 connection over a socket that has been upgraded to it.
@@ -114,6 +116,8 @@ export class SpdyConnection extends EventEmitter<{ close: [] }> implements Async
     this.#write(encode.goaway(this.#lastRemoteId, 0));
     this.#socket.end();
     this.#end();
+    const late = setTimeout(() => this.#socket.destroy(), GOODBYE).unref();
+    this.#socket.once("close", () => clearTimeout(late));
     await Promise.resolve();
   }
 
