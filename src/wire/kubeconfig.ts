@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { Failure, messageOf } from "#base";
+import { Failure, isFailure, messageOf } from "#base";
 import { parseYaml } from "#k8s";
 
 /** What a client needs to reach the cluster of a kubeconfig's context. PEM throughout. */
@@ -65,7 +65,7 @@ export async function loadKubeconfig(
   try {
     root = fields(parseYaml(text), "the document");
   } catch (error) {
-    throw error instanceof Failure ? error : invalid("the document", `is not YAML: ${messageOf(error)}`);
+    throw isFailure(error, "INVALID_KUBECONFIG") ? error : invalid("the document", `is not YAML: ${messageOf(error)}`);
   }
   const current = asked ?? textOf(root, "current-context", "");
   if (current === undefined) throw invalid("current-context", "is not set");
