@@ -497,11 +497,19 @@ test("with --emulated-version=1.31 image volumes are off, and with the gate on t
   assert.equal((await on.request("POST", PODS, testPod("q"))).status, 201);
 });
 
+test("the gate turned off drops image volumes and their mounts, at the newest version too", async (t) => {
+  const { request } = await api(t, { featureGates: "ImageVolume=false" });
+  const created = await request("POST", PODS, testPod("p"));
+  assert.equal(created.status, 201);
+  const { spec } = created.json as unknown as { spec: { volumes?: unknown; containers: { volumeMounts?: unknown }[] } };
+  assert.equal(spec.volumes, undefined);
+  assert.equal(spec.containers[0]?.volumeMounts, undefined);
+});
+
 test("bad flags are one line each", async () => {
   for (const [options, message] of [
     [{ emulatedVersion: "1.20" }, /^--emulated-version=1.20: expected a version from 1.31 to 1.36$/],
     [{ featureGates: "ImageVolume" }, /expected NAME=true or NAME=false/],
-    [{ featureGates: "ImageVolume=false" }, /locked to true/],
     [{ admissionPlugins: "Magic" }, /this server has/],
     [{ host: "0.0.0.0" }, /plain HTTP on loopback only/],
   ] as const)

@@ -31,9 +31,8 @@ export interface ApiServerOptions {
   readonly log?: Log;
 }
 
-/** From this minor version on, the gate ImageVolume is on by default, and from the second one on it cannot be set. */
+/** From this minor version on, the gate ImageVolume is on by default. */
 const IMAGE_VOLUME_ON = 35;
-const IMAGE_VOLUME_LOCKED = 36;
 const IMAGE_SUB_PATH = 33;
 const OLDEST = 31;
 const NEWEST = 36;
@@ -58,13 +57,8 @@ export function policyOf({ featureGates = "", admissionPlugins = "", emulatedVer
     if (!/^(true|false)$/i.test(value)) throw invalid(`--feature-gates=${gate}: expected NAME=true or NAME=false`);
     if (name !== "ImageVolume" && name !== "AllAlpha" && name !== "AllBeta") continue;
     const on = value.toLowerCase() === "true";
-    if (name === "ImageVolume") {
-      if (minor >= IMAGE_VOLUME_LOCKED && !on)
-        throw invalid(
-          "--feature-gates: cannot set feature gate ImageVolume to false, feature is locked to true; use --emulated-version=1.35 or lower",
-        );
-      imageVolume = on;
-    }
+    // From 1.36 on a kube-apiserver refuses to turn it off. Here it can be, so that one flag shows what it does.
+    if (name === "ImageVolume") imageVolume = on;
   }
   const plugins = list(admissionPlugins);
   for (const plugin of plugins)
