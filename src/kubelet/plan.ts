@@ -17,12 +17,16 @@ export interface Health {
   readonly started: boolean;
   /** A liveness or startup probe failed often enough, or a hook failed: why it must be replaced. */
   readonly killReason?: string | undefined;
+  /** The probe's own grace period for that end. Seconds. */
+  readonly killGraceSeconds?: number | undefined;
 }
 
 export interface Kill {
   readonly container: ContainerView;
   readonly entry: ContainerEntry | undefined;
   readonly message: string;
+  /** Where it is not the Pod's. */
+  readonly graceSeconds: number | undefined;
 }
 
 /** What to do next so that the runtime comes nearer to the Pod's spec. */
@@ -122,12 +126,17 @@ function planApp(
     return;
   }
   const known = newest.status.annotations[ANNOTATIONS.hash];
-  const { killReason } = healthOf(newest);
+  const { killReason, killGraceSeconds } = healthOf(newest);
   const changed = known !== undefined && known !== "" && known !== hashOf(container);
   const why = changed ? `Container ${container.name} definition changed` : killReason;
   if (why === undefined) return;
   const again = changed || restartPolicyOf(pod, container, kind) !== "Never";
-  kill.push({ container: newest, entry, message: again ? `${why}, will be restarted` : why });
+  kill.push({
+    container: newest,
+    entry,
+    message: again ? `${why}, will be restarted` : why,
+    graceSeconds: changed ? undefined : killGraceSeconds,
+  });
 }
 
 /** Whether a container that does not run is to run again, by its restart policy. */

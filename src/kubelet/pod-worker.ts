@@ -256,8 +256,8 @@ export class PodWorker {
   #kill(kills: readonly Kill[], view: PodView): void {
     const kubelet = this.#kubelet;
     const podIp = view.sandboxes[0]?.ips[0];
-    const graceSeconds = graceSecondsOf(this.#pod);
     for (const kill of kills) {
+      const graceSeconds = kill.graceSeconds ?? graceSecondsOf(this.#pod);
       const { id, name } = kill.container;
       if (this.#killing.has(id)) continue;
       this.#killing.add(id);

@@ -40,6 +40,11 @@ export class ProbeLoop {
     this.#schedule(Math.max(0, initialDelaySeconds * 1000 - age));
   }
 
+  /** How long the container has for its end when this probe condemns it; undefined: as long as its Pod says. */
+  get graceSeconds(): number | undefined {
+    return this.#options.probe.terminationGracePeriodSeconds;
+  }
+
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);

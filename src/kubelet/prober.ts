@@ -60,8 +60,13 @@ export class Prober {
   healthOf(container: ContainerView): Health {
     const loops = this.#loops.get(container.id);
     for (const kind of ["startup", "liveness"] as const) {
-      if (loops?.get(kind)?.result === false)
-        return { started: this.#started(container.id), killReason: `Container ${container.name} failed ${kind} probe` };
+      const loop = loops?.get(kind);
+      if (loop?.result === false)
+        return {
+          started: this.#started(container.id),
+          killReason: `Container ${container.name} failed ${kind} probe`,
+          killGraceSeconds: loop.graceSeconds,
+        };
     }
     return { started: this.#started(container.id) };
   }

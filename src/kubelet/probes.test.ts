@@ -33,7 +33,16 @@ test("a container whose liveness probe fails is replaced", async () => {
   node.runtime.onExec = () => ({ exitCode: healthy ? 0 : 1 });
   node.apply("web", {
     containers: [
-      { name: "a", image, livenessProbe: { exec: { command: ["check"] }, periodSeconds: 0.02, failureThreshold: 2 } },
+      {
+        name: "a",
+        image,
+        livenessProbe: {
+          exec: { command: ["check"] },
+          periodSeconds: 0.02,
+          failureThreshold: 2,
+          terminationGracePeriodSeconds: 3,
+        },
+      },
     ],
   });
   await node.when("web", (pod) => only(pod)?.ready);
@@ -41,6 +50,7 @@ test("a container whose liveness probe fails is replaced", async () => {
   await node.event("web", "Killing", "Container a failed liveness probe, will be restarted");
   healthy = true;
   await node.when("web", (pod) => only(pod)?.restartCount === 1 && only(pod)?.ready);
+  assert.equal(node.runtime.stops[0]?.timeout, 3);
 });
 
 test("nothing counts before the startup probe has succeeded", async () => {
