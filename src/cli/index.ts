@@ -1,4 +1,3 @@
 /** cli: the door for people: argv to engine calls, and results to text or JSON. */
-export { EXIT, run } from "./run.ts";
-export { formatBytes } from "./output.ts";
+export { run } from "./run.ts";
 export type { ApiServerFlags, Check, CriFlags, KubeletFlags, Parts, Places, Say, UpFlags } from "./parts.ts";

@@ -5,6 +5,6 @@ export { diskFailure } from "./disk-failure.ts";
 export { lockDirectory, type LockedDirectory } from "./lock.ts";
 export type { PatienceOptions } from "./patience.ts";
 export type { ManifestRecord, ReferenceRecord, StoredPart, VolumeRecord } from "./records.ts";
-export { patiently, SharedCalls } from "./shared-calls.ts";
+export { SharedCalls } from "./shared-calls.ts";
 export { Slots } from "./slots.ts";
 export { Store, type StoreOptions } from "./store.ts";
