@@ -18,6 +18,12 @@ export async function startEngine(
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "orlop-engine-"));
   const registry = createRegistry({ hosts: {}, credentials: noCredentials, userAgent: "orlop/test" });
   const kernel = options.kernel ?? linuxKernel();
+  const removed = async (): Promise<void> => {
+    await registry[Symbol.asyncDispose]();
+    if (options.dir !== undefined) return;
+    for (const { target } of kernel.mounts().toReversed()) if (target.startsWith(`${dir}/`)) kernel.unmount(target);
+    rmSync(dir, { recursive: true, force: true });
+  };
   const engine = await createEngine({
     dataDir: join(dir, "data"),
     runDir: join(dir, "run"),
@@ -25,16 +31,16 @@ export async function startEngine(
     registry,
     platform: { os: "linux", architecture: "amd64" },
     ...options,
+  }).catch(async (error: unknown) => {
+    await removed();
+    throw error;
   });
   return {
     engine,
     dir,
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
-      await registry[Symbol.asyncDispose]();
-      if (options.dir !== undefined) return;
-      for (const { target } of kernel.mounts().toReversed()) if (target.startsWith(`${dir}/`)) kernel.unmount(target);
-      rmSync(dir, { recursive: true, force: true });
+      await removed();
     },
   };
 }
