@@ -1,5 +1,7 @@
 // The table of ../shared/conformance/kubelet-1.36.md, row by row: what a real kubelet did, and better where it was at fault.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Pod, PodSpec } from "#k8s";
 import { status } from "./testing/fake-runtime.ts";
@@ -276,4 +278,19 @@ test("a volume whose image was removed under the Pod comes again by its digest",
     node.runtime.pulls.map(({ image }) => image?.image),
     [reference, `quay.io/crio/artifact@${digest}`],
   );
+});
+
+test("many volumes that become ready at once are all noted", async () => {
+  await using node = await withEcho();
+  const names = Array.from({ length: 12 }, (_, i) => `v${i}`);
+  node.runtime.onPull = (reference) => ({ id: `sha256:${reference}` });
+  const spec = {
+    containers: [{ name: "test", image: ECHO, volumeMounts: names.map((name) => ({ name, mountPath: `/${name}` })) }],
+    volumes: names.map((name) => ({ name, image: { reference: `quay.io/crio/${name}:1` } })),
+  };
+  const { metadata } = node.apply("many", spec);
+  await node.when("many", (pod) => stateOf(pod, "test")?.running);
+  const path = join(node.directory, "kubelet/pods", metadata?.uid ?? "", "image-volumes.json");
+  const noted = JSON.parse(await readFile(path, "utf8")) as Record<string, { id: string }>;
+  assert.deepEqual(Object.keys(noted).sort(), names.toSorted());
 });

@@ -1,3 +1,4 @@
+import { messageOf } from "#base";
 import type { Pod } from "#k8s";
 import { imageVolumesOf, type PinnedImage } from "./container-config.ts";
 import type { Kubelet } from "./context.ts";
@@ -23,6 +24,7 @@ export class PodContent {
   readonly #pod: () => Pod;
   readonly #images: PodImages;
   #pinned: Map<string, PinnedImage> | undefined;
+  #saved: Promise<void> = Promise.resolve();
   /** Volumes whose image is not here any more, and what to pull instead of their reference. */
   readonly #lost = new Map<string, string>();
 
@@ -45,7 +47,11 @@ export class PodContent {
   /** Begins to fetch everything that these containers and all volumes need, side by side, and waits for nothing. */
   begin(entries: readonly ContainerEntry[], config: SandboxConfig): void {
     for (const { name, image } of specOf(this.#pod()).volumes ?? [])
-      if (image && !this.volumes.has(name)) void this.#volume(name, config);
+      if (image && !this.volumes.has(name)) {
+        this.#volume(name, config).catch((error: unknown) => {
+          this.#kubelet.log.warn({ volume: name, error: messageOf(error) }, "image volume not noted");
+        });
+      }
     for (const entry of entries) this.#image(entry, config);
   }
 
@@ -107,9 +113,16 @@ export class PodContent {
     const state = this.#images.request(key, { ...request, about: referenceTo(this.#pod()), isVolume: true });
     if (state.kind === "ready" && this.#pinned && !this.#pinned.has(name)) {
       this.#pinned.set(name, { id: state.image.id, imageRef: state.image.imageRef });
-      await writePodRecord(this.#directory(), { imageVolumes: this.#pinned });
+      await this.#save(this.#pinned);
     }
     return state;
+  }
+
+  /** One write at a time: several volumes may become ready at once. */
+  #save(imageVolumes: ReadonlyMap<string, PinnedImage>): Promise<void> {
+    const saved = this.#saved.then(() => writePodRecord(this.#directory(), { imageVolumes }));
+    this.#saved = saved.catch(() => undefined);
+    return saved;
   }
 
   #request(reference: string, policy: string | undefined, sandbox: SandboxConfig) {
