@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { Failure } from "#base";
 import { hexOf, type Platform } from "#oci";
-import type { Engine, PushRequest, StoredObject } from "#engine";
+import { referenceOf, type Engine, type PushRequest, type StoredObject } from "#engine";
 import { placesOf, withOutput, withPlaces } from "./flags.ts";
 import { formatAge, formatBytes, formatTable, withProgress, type Streams } from "./output.ts";
 import type { Parts } from "./parts.ts";
@@ -17,16 +17,23 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     await using engine = await parts.openEngine(placesOf(options), signal);
     await work(engine);
   };
-  const pull = (engine: Engine, reference: string, options: Options): Promise<StoredObject> =>
-    withProgress(streams, reference, (onProgress) =>
-      engine.pull(
-        { reference, ...(options["platform"] === undefined ? {} : { platform: platformOf(options["platform"]) }) },
-        { signal, onProgress },
-      ),
-    );
+  const pull = (engine: Engine, named: string, options: Options): Promise<StoredObject> => {
+    const given = options["from"] as string | undefined;
+    const located = given === undefined ? referenceOf(named) : undefined;
+    const from = given ?? (located === undefined ? undefined : named);
+    const request = {
+      reference: located ?? named,
+      ...(from === undefined ? {} : { from }),
+      ...(options["platform"] === undefined ? {} : { platform: platformOf(options["platform"]) }),
+    };
+    return withProgress(streams, named, (onProgress) => engine.pull(request, { signal, onProgress }));
+  };
 
   withOutput(withPlaces(program.command("pull <reference>")))
-    .description("bring an object from its registry into the store, verified")
+    .description(
+      "bring an object into the store, verified: from its registry, or from oci:DIR, oci-archive:FILE, docker-archive:FILE",
+    )
+    .option("--from <location>", "read it from there instead, and keep it under the reference")
     .option("--platform <os/arch>", "which entry of an index (default: this machine's)")
     .action((reference: string, options: Options) =>
       withEngine(options, async (engine) => {
@@ -47,7 +54,8 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     )
     .action((reference: string, dir: string, options: Options) =>
       withEngine(options, async (engine) => {
-        const stored = options["pull"] === "always" ? undefined : await engine.find(reference);
+        const stored =
+          options["pull"] === "always" ? undefined : await engine.find(referenceOf(reference) ?? reference);
         if (stored === undefined && options["pull"] === "never")
           throw new Failure(
             "NOT_FOUND",

@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
 import { Failure } from "#base";
 import { digestOf } from "#oci";
-import type { Engine, PublishRequest, PushRequest, StoredObject, Volume } from "#engine";
+import type { Engine, PublishRequest, PullRequest, PushRequest, StoredObject, Volume } from "#engine";
 import { run } from "./run.ts";
 import type { Check, Parts, UpFlags } from "./parts.ts";
 
@@ -22,7 +22,7 @@ const object: StoredObject = {
 interface Called {
   published: PublishRequest[];
   pushed: PushRequest[];
-  pulled: string[];
+  pulled: PullRequest[];
   up: UpFlags[];
   unpublished: string[];
 }
@@ -36,8 +36,8 @@ async function orlop(
   const engine: Partial<Engine> = {
     find: () => Promise.resolve(given.stored === true ? object : undefined),
     list: () => Promise.resolve([object]),
-    pull: ({ reference }) => {
-      called.pulled.push(reference);
+    pull: (request) => {
+      called.pulled.push(request);
       return given.fail === undefined ? Promise.resolve(object) : Promise.reject(given.fail);
     },
     publish: (request) => {
@@ -113,6 +113,18 @@ suite("objects", () => {
     assert.deepEqual(JSON.parse((await orlop("pull quay.io/crio/artifact:v1 -o json")).out), object);
   });
 
+  test("pull reads files where it is told to, under the name they have or the one it is given", async () => {
+    assert.deepEqual((await orlop("pull oci:/tmp/My_Model:v1")).called.pulled, [
+      { reference: "localhost/my-model:v1", from: "oci:/tmp/My_Model:v1" },
+    ]);
+    assert.deepEqual((await orlop("pull docker-archive:./a.tar:busybox:1.36")).called.pulled, [
+      { reference: "docker.io/library/busybox:1.36", from: "docker-archive:./a.tar:busybox:1.36" },
+    ]);
+    assert.deepEqual((await orlop("pull --from oci:/tmp/x quay.io/me/x:v1")).called.pulled, [
+      { reference: "quay.io/me/x:v1", from: "oci:/tmp/x" },
+    ]);
+  });
+
   test("ls is a table as kubectl prints them", async () => {
     const [head, row] = (await orlop("ls")).out.split("\n");
     assert.match(head ?? "", /^REFERENCE +DIGEST +PACKAGING +SIZE +AGE$/);
@@ -121,7 +133,7 @@ suite("objects", () => {
 
   test("mount pulls what is missing, and only that", async () => {
     const missing = await orlop("mount a /mnt/x");
-    assert.deepEqual(missing.called.pulled, ["a"]);
+    assert.deepEqual(missing.called.pulled, [{ reference: "a" }]);
     const present = await orlop("mount a /mnt/x --sub-path dir --exec", { stored: true });
     assert.deepEqual(present.called.pulled, []);
     assert.deepEqual(present.called.published, [

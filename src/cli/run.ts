@@ -22,7 +22,13 @@ export async function run(
     .configureOutput({
       writeOut: (text) => void streams.out.write(text),
       writeErr: (text) => void streams.err.write(text),
-      outputError: (text, write) => write(text.replace(/^error: /, "orlop: ")),
+      outputError: (text, write) =>
+        write(
+          `${text
+            .replace(/^error: /, "orlop: ")
+            .trim()
+            .replaceAll("\n", " ")}\n`,
+        ),
     })
     .helpCommand(true)
     .showSuggestionAfterError();

@@ -44,6 +44,11 @@ export interface PullRequest {
   readonly platform?: Platform;
   /** Asked for each blob before the registry is: another store on this machine, such as containerd's. */
   readonly preferred?: Source;
+  /**
+   * Read from files instead of the registry: `oci:/dir[:name]`, `oci-archive:/file[:name]`, `docker-archive:/file[:name]`.
+   * Only for who may read any file of this machine: never from a request of a Pod.
+   */
+  readonly from?: string;
 }
 
 export interface Classified {

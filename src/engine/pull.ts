@@ -10,6 +10,7 @@ import {
   type Reference,
   type Source,
 } from "#oci";
+import { openLayout, parseLocation } from "#layout";
 import type { Registry } from "#registry";
 import { placeParts, type Snapshots } from "#snapshot";
 import {
@@ -49,15 +50,16 @@ export class Puller {
   }
 
   async classify(request: PullRequest, call?: CallOptions): Promise<Classified> {
-    const { reference, source } = this.#begin(request);
-    return await classify(await this.#resolve(reference, source, request, call), source, call);
+    const reference = parseReference(request.reference);
+    await using origin = await this.#origin(reference, request);
+    return await classify(await this.#resolve(reference, origin.source, request, call), origin.source, call);
   }
 
   async pull(request: PullRequest, call?: CallOptions): Promise<StoredObject> {
-    const { reference, source } = this.#begin(request);
+    const reference = parseReference(request.reference);
     // Credentials are part of the key: what one caller may have says nothing of another.
-    const key = JSON.stringify([formatReference(reference), request.platform, request.credentials ?? []]);
-    return await this.#pulls.run(key, (report) => this.#pull(reference, source, request, report), call).result;
+    const key = JSON.stringify([formatReference(reference), request.platform, request.from, request.credentials ?? []]);
+    return await this.#pulls.run(key, (report) => this.#pull(reference, request, report), call).result;
   }
 
   /** Fetches again what a recorded object lacks, from wherever it was pulled. @throws the last source's Failure */
@@ -80,25 +82,34 @@ export class Puller {
     await this.#pulls.settled();
   }
 
-  #begin(request: PullRequest): { readonly reference: Reference; readonly source: Source } {
-    const reference = parseReference(request.reference);
-    return { reference, source: this.#options.registry.source(reference, request.credentials) };
+  /** Where the object comes from; open as long as it is read. */
+  async #origin(reference: Reference, request: PullRequest): Promise<AsyncDisposable & { readonly source: Source }> {
+    const { from, credentials } = request;
+    const location = from === undefined ? undefined : parseLocation(from);
+    if (location !== undefined) {
+      const layout = await openLayout(location);
+      return { source: layout, [Symbol.asyncDispose]: () => layout[Symbol.asyncDispose]() };
+    }
+    if (from !== undefined)
+      throw new Failure(
+        "INVALID_ARGUMENT",
+        "INVALID_REFERENCE",
+        `${JSON.stringify(from)} is no oci:, oci-archive: or docker-archive: location: write kind:/path[:name]`,
+      );
+    const source = this.#options.registry.source(reference, credentials);
+    return { source, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
 
   async #resolve(reference: Reference, source: Source, request: PullRequest, call?: CallOptions): Promise<Resolved> {
     return await resolveManifest(reference, source, request.platform ?? this.#options.platform, call);
   }
 
-  async #pull(
-    reference: Reference,
-    source: Source,
-    request: PullRequest,
-    report: (progress: Progress) => void,
-  ): Promise<StoredObject> {
+  async #pull(reference: Reference, request: PullRequest, report: (progress: Progress) => void): Promise<StoredObject> {
     const { store, snapshots, closing, log } = this.#options;
     const call = { signal: closing, onProgress: report };
     snapshots.warm();
-    const from = prefer(request.preferred, source);
+    await using origin = await this.#origin(reference, request);
+    const from = prefer(request.preferred, origin.source);
     const resolved = await this.#resolve(reference, from, request, { signal: closing });
     const { descriptor, manifest } = resolved;
     const name = formatReference(reference);

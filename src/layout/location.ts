@@ -1,4 +1,6 @@
+import { posix } from "node:path";
 import { Failure } from "#base";
+import { formatReference, parseReference } from "#oci";
 
 /** An image in files, as skopeo and podman write it: `oci:/dir:tag`, `oci-archive:/file.tar:tag`, `docker-archive:/file.tar:name:tag`. */
 export interface Location {
@@ -26,6 +28,24 @@ export function parseLocation(text: string): Location | undefined {
       `${JSON.stringify(text)} names no path: write ${kind}:/path[:name]`,
     );
   return { kind: kind as Location["kind"], path, ...(name === undefined || name === "" ? {} : { name }) };
+}
+
+/**
+ * The reference under which an image of a location is kept where nobody says otherwise: the name that it has there, or
+ * `localhost/<file or directory>:<name>`, as podman does. Undefined for what is no location.
+ */
+export function referenceOf(text: string): string | undefined {
+  const location = parseLocation(text);
+  if (location === undefined) return undefined;
+  const { path, name } = location;
+  if (name !== undefined && /[/:]/.test(name)) return formatReference(parseReference(name));
+  const base = posix
+    .basename(posix.resolve(path))
+    .toLowerCase()
+    .replace(/\.tar$/, "")
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "");
+  return formatReference(parseReference(`localhost/${base === "" ? "image" : base}:${name ?? "latest"}`));
 }
 
 export function formatLocation({ kind, path, name }: Location): string {

@@ -91,6 +91,41 @@ suite("an object on a host without Kubernetes", () => {
     for (const target of targets) assert.equal(orlop("umount", ...world.places(), target).code, 0);
   });
 
+  test("an OCI layout and a docker archive are pulled from files, and mounted", () => {
+    // docker-archive by another implementation's words: the config and layer tar of an image, and a manifest.json.
+    const layer = world.file("files/layer.tar", "");
+    world.file("files/content/hello", "hi\n");
+    assert.equal(ran(["tar", "-cf", layer, "-C", join(world.dir, "files/content"), "hello"]).code, 0);
+    const diffId = ran(["sha256sum", layer]).out.split(" ")[0] ?? "";
+    world.file(
+      "files/config.json",
+      JSON.stringify({
+        architecture: "amd64",
+        os: "linux",
+        config: {},
+        rootfs: { type: "layers", diff_ids: [`sha256:${diffId}`] },
+      }),
+    );
+    world.file(
+      "files/manifest.json",
+      JSON.stringify([{ Config: "config.json", RepoTags: ["me/hello:v1"], Layers: ["layer.tar"] }]),
+    );
+    const archive = join(world.dir, "files/hello.tar");
+    ran(["tar", "-cf", archive, "-C", join(world.dir, "files"), "manifest.json", "config.json", "layer.tar"]);
+    const target = dir("archive");
+    const mounted = orlop("mount", ...world.places(), `docker-archive:${archive}:me/hello:v1`, target);
+    assert.equal(mounted.code, 0, mounted.err);
+    assert.equal(readFileSync(join(target, "hello"), "utf8"), "hi\n");
+    assert.equal(orlop("umount", ...world.places(), target).code, 0);
+    assert.match(orlop("ls", ...world.places()).out, /^docker\.io\/me\/hello:v1 /m);
+    const layout = join(world.dir, "layout");
+    assert.equal(ran(["umoci", "init", "--layout", layout]).code, 0);
+    assert.equal(ran(["umoci", "new", "--image", `${layout}:v1`]).code, 0);
+    assert.equal(ran(["umoci", "insert", "--image", `${layout}:v1`, join(world.dir, "files/content"), "/in"]).code, 0);
+    assert.equal(orlop("pull", ...world.places(), "--from", `oci:${layout}:v1`, "quay.io/me/layout:v1").code, 0);
+    assert.match(orlop("inspect", ...world.places(), "quay.io/me/layout:v1").out, /in\/hello$/m);
+  });
+
   test("rm refuses what is mounted, and prune frees what nothing names", () => {
     const target = dir("rm");
     assert.equal(orlop("mount", ...world.places(), ARTIFACT, target).code, 0);
