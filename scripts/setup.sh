@@ -29,7 +29,6 @@ if ! dpkg -s busybox-static >/dev/null 2>&1; then missing="$missing busybox-stat
 if ! command -v kubectl >/dev/null 2>&1; then missing="$missing kubernetes-client"; fi
 if [ "${1-}" = --tests ]; then
   need umoci /usr/bin/umoci
-  need erofs-utils /usr/bin/fsck.erofs
   need zstd /usr/bin/zstd
   need openssl /usr/bin/openssl
   need apache2-utils /usr/bin/htpasswd
