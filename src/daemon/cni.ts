@@ -54,6 +54,19 @@ export function writeNetwork(options: NetworkOptions): Network {
   return { name, subnet };
 }
 
+/**
+ * Lets Pods reach the world under this machine's address: one rule for the whole subnet. It is there after any call; a second
+ * one changes nothing.
+ *
+ * @throws Failure COMMAND_FAILED
+ */
+export async function masquerade({ name, subnet }: Network): Promise<void> {
+  const rule = ["POSTROUTING", "-s", subnet, "!", "-o", name, "!", "-d", "224.0.0.0/4"];
+  rule.push("-m", "comment", "--comment", `name: "${name}"`, "-j", "MASQUERADE");
+  const known = await run("iptables", ["-w", "5", "-t", "nat", "-C", ...rule]).catch(() => undefined);
+  if (!known) await iptables("-A", ...rule);
+}
+
 /** Removes the bridge, what is left of the network's iptables rules, and the records of its addresses. Nothing there is a success. */
 export async function removeNetwork(options: NetworkOptions): Promise<void> {
   const name = nameOf(options.runDir);
@@ -80,7 +93,8 @@ function conflist(name: string, subnet: string, dataDir: string): object {
         type: "bridge",
         bridge: name,
         isGateway: true,
-        ipMasq: true,
+        // The plugin would run iptables a dozen times for each Pod: see masquerade().
+        ipMasq: false,
         hairpinMode: true,
         ipam: { type: "host-local", dataDir, ranges: [[{ subnet }]], routes: [{ dst: "0.0.0.0/0" }] },
       },

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, isFailure, messageOf, type Log } from "#base";
 import { checkSocketPath, createCriClient, cri, refuseUsedSocket } from "#wire";
-import { removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
+import { masquerade, removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
 import { containerdConfig } from "./containerd-config.ts";
 import { endDetached, isAlive, readDetached, startDetached, type Detached } from "./detached.ts";
 import { requireProgram, searchPath } from "./programs.ts";
@@ -64,7 +64,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     confDir: join(runDir, "cni"),
     binDir: options.cniBinDir ?? cniPlugins(),
   };
-  writeNetwork(network);
+  await masquerade(writeNetwork(network));
   const config = containerdConfig({ ...options, socket, cniConfDir: network.confDir, cniBinDir: network.binDir });
   let running = readDetached(pidFile);
   if (running && contentOf(configFile) !== config) {

@@ -159,6 +159,10 @@ test("containerd ends only when nothing runs in it, and takes its network with i
   const rules = (): string => ran(["iptables-save", "-t", "nat"]).out;
   assert.ok(existsSync(`/sys/class/net/${name}`));
   assert.ok(rules().includes(`dnat name: \\"${name}\\"`));
+  const hidden = rules()
+    .split("\n")
+    .filter((line) => line.includes(`name: \\"${name}\\""`) && line.endsWith("-j MASQUERADE"));
+  assert.equal(hidden.length, 1, "one rule hides all Pods behind the machine's address, however many there are");
   assert.equal(await node.containerd.stop(), false);
   await removeAll(node.client);
   assert.equal(await node.containerd.stop(), true);
