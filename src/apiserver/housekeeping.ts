@@ -1,21 +1,33 @@
 import type { Log } from "#base";
 import { messageOf } from "#base";
-import type { Namespace, Node } from "#k8s";
+import type { Namespace } from "#k8s";
 import { forgetEvents, Owners } from "./garbage.ts";
 import { serviceAccounts } from "./kinds/config.ts";
-import { namespaces, nodes, NOT_READY } from "./kinds/cluster.ts";
+import { namespaces } from "./kinds/cluster.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
+import { NodeMonitor, taintNode } from "./node-lifecycle.ts";
 import type { Objects } from "./objects.ts";
+import { Orphans } from "./orphans.ts";
+
+/** How long what is silent is waited for, in milliseconds. */
+export interface Patience {
+  /** A node whose kubelet says nothing. */
+  readonly node: number;
+  /** A node that Pods are bound to and that is not there. */
+  readonly missingNode: number;
+}
 
 const SWEEP_EVERY = 5 * 60 * 1000;
+/** Nodes are looked at so many times while one is waited for. */
+const LOOKS = 8;
 const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
  * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one, the
- * taint of a node that is not Ready, the end of a namespace once all in it is gone, of what a deleted object alone owned, and
- * of old events. Disposing it stops that.
+ * taints of a node that is not Ready or cordoned, the loss of a node that is silent, the end of a namespace once all in it is gone, of
+ * what a deleted object alone owned, of Pods whose node is gone, and of old events. Disposing it stops that.
  */
-export function keepHouse(objects: Objects, resources: readonly Resource[], log: Log): Disposable {
+export function keepHouse(objects: Objects, resources: readonly Resource[], patience: Patience, log: Log): Disposable {
   const { storage } = objects;
   const inside = resources.filter((resource) => resource.namespaced && resource.fromStored === undefined);
   let stopped = false;
@@ -59,19 +71,6 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
     next["spec"] = { finalizers: others };
     objects.put(namespaces, "", namespace, next);
   };
-  const taint = (name: string): void => {
-    const stored = storage.get("nodes", "", name);
-    if (stored === undefined) return;
-    const node = structuredClone(stored.object) as Node;
-    const ready = node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
-    const taints = node.spec?.taints ?? [];
-    const others = taints.filter(({ key, effect }) => key !== NOT_READY.key || effect !== NOT_READY.effect);
-    if (ready === (taints.length === others.length)) return;
-    const { taints: _, ...spec } = node.spec ?? {};
-    const next = ready ? others : [...others, { ...NOT_READY }];
-    node.spec = next.length === 0 ? spec : { ...spec, taints: next };
-    objects.put(nodes, "", name, node as AnyObject);
-  };
   const owners = new Owners(objects);
   const forget = (): void => safely("forgetting old events", () => forgetEvents(objects));
 
@@ -84,7 +83,7 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
       else if (type === "MODIFIED") later("ending a namespace", () => empty(stored.name));
     }),
     storage.listen("nodes", ({ type, stored }) => {
-      if (type !== "DELETED") later("tainting a node", () => taint(stored.name));
+      if (type !== "DELETED") later("tainting a node", () => taintNode(objects, stored.name));
     }),
     ...inside.map((resource) =>
       storage.listen(resource.storedAs, ({ type, stored }) => {
@@ -98,10 +97,17 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
       }),
     ),
   ];
-  for (const { name } of storage.list("nodes")) safely("tainting a node", () => taint(name));
+  for (const { name } of storage.list("nodes")) safely("tainting a node", () => taintNode(objects, name));
   for (const resource of inside) for (const stored of storage.list(resource.storedAs)) owners.note(resource, stored);
   forget();
-  const sweep = setInterval(forget, SWEEP_EVERY).unref();
+  const monitor = new NodeMonitor(objects, patience.node);
+  const orphans = new Orphans(objects, patience.missingNode);
+  const lookEvery = patience.node / LOOKS;
+  const timers = [
+    setInterval(forget, SWEEP_EVERY),
+    setInterval(() => safely("looking after nodes", () => monitor.look(lookEvery)), lookEvery),
+    setInterval(() => safely("removing Pods whose node is gone", () => orphans.sweep()), patience.missingNode / 2),
+  ].map((timer) => timer.unref());
   for (const { name } of storage.list("namespaces")) {
     safely("creating a default service account", () => account(name));
     safely("ending a namespace", () => empty(name));
@@ -109,7 +115,8 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], log:
   return {
     [Symbol.dispose]() {
       stopped = true;
-      clearInterval(sweep);
+      for (const timer of timers) clearInterval(timer);
+      monitor.stop();
       for (const stop of stops) stop();
     },
   };

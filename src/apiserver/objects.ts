@@ -67,6 +67,7 @@ export class Objects {
     if (existing !== undefined)
       throw alreadyExists(resource, name, existing.object.metadata?.deletionTimestamp !== undefined);
     options.manage?.(object, undefined);
+    resource.admit?.(object, (storedAs, space, of) => this.storage.get(storedAs, space, of)?.object);
     object = normal(resource, object);
     return this.#write(resource, namespace, name, object, options.dryRun);
   }

@@ -28,6 +28,10 @@ export interface ApiServerOptions {
   readonly tokens?: Tokens;
   /** Fixed bearer tokens and whom they stand for. */
   readonly bearers?: ReadonlyMap<string, User>;
+  /** Milliseconds after which a node is Unknown whose Lease is not renewed, as `--node-monitor-grace-period`; 40,000 by default. */
+  readonly nodeMonitorGracePeriod?: number;
+  /** Milliseconds after which Pods are removed that are bound to a node that is not there; 40,000 by default. */
+  readonly missingNodeGracePeriod?: number;
   readonly log?: Log;
 }
 

@@ -32,6 +32,7 @@ export interface ApiServer extends AsyncDisposable {
 
 const MAX_BODY = 3 * 1024 * 1024;
 const TOKEN_ISSUER = "https://kubernetes.default.svc";
+const NODE_GRACE = 40_000;
 const RENEW_EVERY = 24 * 60 * 60 * 1000;
 
 /**
@@ -50,7 +51,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   await using cleanup = new AsyncDisposableStack();
   const storage = cleanup.adopt(new Storage(join(options.dataDir, "apiserver.db")), (opened) => opened.close());
   const objects = new Objects(storage, policy);
-  cleanup.use(keepHouse(objects, RESOURCES, log));
+  const { nodeMonitorGracePeriod = NODE_GRACE, missingNodeGracePeriod = NODE_GRACE } = options;
+  const patience = { node: nodeMonitorGracePeriod, missingNode: missingNodeGracePeriod };
+  cleanup.use(keepHouse(objects, RESOURCES, patience, log));
   const stored = new Map(
     RESOURCES.filter((resource) => resource.group === "").map((resource) => [resource.resource, resource]),
   );

@@ -1,4 +1,11 @@
-import { containersOf, type ContainerStatus, type KubeObject, type Pod, type PodStatus } from "#k8s";
+import {
+  containersOf,
+  type ContainerStatus,
+  type KubeObject,
+  type Pod,
+  type PodStatus,
+  type ServiceAccount,
+} from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate, validateStatusUpdate } from "../pods/update.ts";
@@ -6,6 +13,9 @@ import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
 import { podWarnings } from "../pods/warnings.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
+
+/** A kubelet's own account of a Pod that no API asked for. */
+const MIRROR = "kubernetes.io/config.mirror";
 
 export const pods: Resource = {
   group: "",
@@ -40,6 +50,14 @@ export const pods: Resource = {
           message: "Scheduling is blocked due to non-empty scheduling gates",
         },
       ];
+  },
+  admit(object, find) {
+    const { metadata, spec } = object as Pod;
+    const isMirror = metadata?.annotations?.[MIRROR] !== undefined;
+    if (spec === undefined || isMirror || (spec.imagePullSecrets ?? []).length > 0) return;
+    const account = find("serviceaccounts", metadata?.namespace ?? "", spec.serviceAccountName || "default");
+    const { imagePullSecrets = [] } = (account ?? {}) as ServiceAccount;
+    if (imagePullSecrets.length > 0) spec.imagePullSecrets = imagePullSecrets.map(({ name }) => ({ name: name ?? "" }));
   },
   prepareUpdate(object, before, policy) {
     const pod = object as Pod;

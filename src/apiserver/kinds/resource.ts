@@ -67,6 +67,8 @@ export interface Resource extends ResourceName {
   default?(object: AnyObject, policy: Policy): void;
   /** Runs on a new object before its validation. */
   prepareCreate?(object: AnyObject, policy: Policy): void;
+  /** Completes a new object from others that are stored: from none of the client's fields, and on no client's account. */
+  admit?(object: AnyObject, find: (storedAs: string, namespace: string, name: string) => KubeObject | undefined): void;
   /** Runs on an update before its validation. */
   prepareUpdate?(object: AnyObject, before: AnyObject, policy: Policy): void;
   /** Runs on an update of the status before its validation. */
