@@ -6,11 +6,9 @@ import { basename, dirname, join } from "node:path";
 
 const KEPT = "/var/cache/orlop-tests";
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const LOADERS = [
-  "usr/lib64/ld-linux-x86-64.so.2",
-  "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
-  "usr/lib/ld-linux-aarch64.so.1",
-];
+/** Before and after Debian put /lib into /usr/lib. */
+const LOADERS = "{lib,lib64,usr/lib,usr/lib64}/{,*/}ld-linux-*.so.*";
+const LIBRARIES = "{lib,usr/lib}/**/*.so*";
 
 export type Suite = "bookworm" | "trixie" | "sid";
 
@@ -19,10 +17,11 @@ export function debianProgram(suite: Suite, packageName: string, program: string
   const root = join(KEPT, suite, packageName);
   if (!existsSync(root)) fetchPackage(suite, packageName, root);
   const binary = join(root, program);
-  const loader = LOADERS.map((path) => join(root, path)).find((path) => existsSync(path));
-  if (loader === undefined) throw new Error(`${packageName} of ${suite} came without a loader`);
-  const libraries = [...new Set(globSync("usr/lib/**/*.so*", { cwd: root }).map((file) => join(root, dirname(file))))];
-  return [loader, "--library-path", libraries.join(":"), binary];
+  const [loader] = globSync(LOADERS, { cwd: root });
+  // A program that is linked statically comes without.
+  if (loader === undefined) return [binary];
+  const libraries = [...new Set(globSync(LIBRARIES, { cwd: root }).map((file) => join(root, dirname(file))))];
+  return [join(root, loader), "--library-path", libraries.join(":"), binary];
 }
 
 /** A file that starts the program, for those who take one word. */

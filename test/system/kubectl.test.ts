@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { after, describe, test } from "node:test";
 import { startApiServer } from "#apiserver";
 import { kubeconfig, openPki } from "#wire";
-import { debianKubectl } from "../support/kubectl.ts";
+import { debianKubectl, newestKubectl } from "../support/kubectl.ts";
 
 const POD = (label: string): string => `apiVersion: v1
 kind: Pod
@@ -30,9 +30,13 @@ interface Ran {
   readonly err: string;
 }
 
+/** Newer ones say where, too. */
+const DELETED = /^pod "pod" deleted( from default namespace)?\n$/;
+
 const clients = [
   { name: "kubectl 1.32", program: "/usr/bin/kubectl", minor: 32 },
   { name: "kubectl 1.20 of Debian", program: debianKubectl(), minor: 20 },
+  { name: "the newest kubectl of Debian", program: newestKubectl(), minor: 36 },
 ];
 
 for (const { name, program, minor } of clients)
@@ -244,7 +248,7 @@ for (const { name, program, minor } of clients)
       assert.equal(await waiting, "pod/pod condition met\n");
       assert.match(await ok(["get", "pods"]), /pod +1\/1 +Running/);
       const gone = kubectl(["wait", "--for=delete", "pod/pod", "--timeout=30s"]);
-      assert.equal(await ok(["delete", "pod", "-l", "x=edited"]), 'pod "pod" deleted\n');
+      assert.match(await ok(["delete", "pod", "-l", "x=edited"]), DELETED);
       const { code, err } = await gone;
       // An old kubectl that comes when the Pod is gone already calls that an error.
       assert.ok(code === 0 || (minor < 31 && /no matching resources found/.test(err)), err);
