@@ -61,8 +61,18 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
     }
   };
 
+  /** The node as others have left it: removed, or given up while nothing was heard from here. */
+  const known = async (): Promise<Node> => {
+    try {
+      return await client.get<Node>(path);
+    } catch (error) {
+      if (!isFailure(error, "NotFound")) throw error;
+      return await register();
+    }
+  };
+
   const report = async (): Promise<void> => {
-    node ??= await register();
+    node = node === undefined ? await register() : await known();
     const problems = await problemsOf(options.runtime);
     const status = nodeStatus(options, node, problems, await options.diskPressure());
     const text = JSON.stringify({
@@ -71,12 +81,7 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
     });
     const isReady = problems.length === 0;
     if (text !== sent || now() - sentAt > REPORT_MS) {
-      try {
-        node = await client.patch<Node>(`${path}/status`, { status }, "strategic");
-      } catch (error) {
-        if (isFailure(error, "NotFound")) node = undefined;
-        throw error;
-      }
+      node = await client.patch<Node>(`${path}/status`, { status }, "strategic");
       sent = text;
       sentAt = now();
     }

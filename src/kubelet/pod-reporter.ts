@@ -18,7 +18,11 @@ export interface Observed {
   readonly failed: { readonly reason: string; readonly message: string } | undefined;
 }
 
-/** Keeps the status of one Pod: makes it from what was observed, and writes it where it changed. */
+/** Whether a Pod is ready is also set by who loses its node; that is to be undone. */
+const readyOf = (status: PodStatus | undefined): string | undefined =>
+  status?.conditions?.find(({ type }) => type === "Ready")?.status;
+
+/** Keeps the status of one Pod: makes it from what was observed, and writes it where it changed or was changed. */
 export class PodReporter {
   readonly #kubelet: Kubelet;
   readonly #pod: () => Pod;
@@ -66,7 +70,7 @@ export class PodReporter {
     const text = JSON.stringify(status);
     const before = this.pod;
     this.#status = status;
-    if (text === this.#sent) return;
+    if (text === this.#sent && readyOf(this.#pod().status) === readyOf(status)) return;
     const at = { namespace: namespaceOf(before), name: nameOf(before), subresource: "status" };
     try {
       await this.#kubelet.client.patch(kubePath("v1", "pods", at), statusPatch(before, status), "strategic");

@@ -146,7 +146,7 @@ export function fakeApi(): FakeApi {
       return save(path, { ...old, ...object, metadata }) as T;
     },
     drop(resource, namespace, name, graceSeconds = 30) {
-      const path = `/api/v1/namespaces/${namespace}/${resource}/${name}`;
+      const path = `/api/v1/${namespace ? `namespaces/${namespace}/` : ""}${resource}/${name}`;
       const object = must(path);
       if (resource !== "pods" || graceSeconds === 0) return remove(path);
       const time = new Date().toISOString();
