@@ -74,7 +74,7 @@ export interface World extends AsyncDisposable {
   /** --data-dir, --run-dir and --certs-dir for one node of this world. */
   places(node?: string): readonly string[];
   /** Writes a file below the world's directory and returns its path. */
-  file(path: string, content: string | Uint8Array): string;
+  file(path: string, content: string | Uint8Array, mode?: number): string;
 }
 
 export async function createWorld(): Promise<World> {
@@ -82,10 +82,10 @@ export async function createWorld(): Promise<World> {
   const runDir = mkdtempSync("/run/orlop-");
   const certsDir = join(dir, "certs.d");
   const registry = await startRegistry();
-  const file = (path: string, content: string | Uint8Array): string => {
+  const file = (path: string, content: string | Uint8Array, mode = 0o644): string => {
     const whole = join(dir, path);
     mkdirSync(dirname(whole), { recursive: true });
-    writeFileSync(whole, content);
+    writeFileSync(whole, content, { mode });
     return whole;
   };
   for (const host of ["registry.k8s.io", "quay.io"])
@@ -152,7 +152,7 @@ export interface Up extends AsyncDisposable {
 
 export async function startUp(
   world: World,
-  options: { node?: string; args?: readonly string[]; kubectl?: string } = {},
+  options: { node?: string; args?: readonly string[]; kubectl?: string; env?: NodeJS.ProcessEnv } = {},
 ): Promise<Up> {
   const node = options.node ?? "n";
   const kubeconfig = join(world.dir, `${node}.kubeconfig`);
@@ -170,7 +170,11 @@ export async function startUp(
     "--port",
     String(await freePort()),
   ];
-  const child = spawn(bin, [...args, ...(options.args ?? [])], { stdio: ["ignore", fd, fd], detached: true });
+  const child = spawn(bin, [...args, ...(options.args ?? [])], {
+    stdio: ["ignore", fd, fd],
+    detached: true,
+    ...(options.env === undefined ? {} : { env: options.env }),
+  });
   const ended = once(child, "exit");
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
@@ -179,6 +183,9 @@ export async function startUp(
   await until(`orlop up is Ready:\n${read()}`, () => {
     if (child.exitCode !== null) throw new Error(`orlop up ended with ${child.exitCode}:\n${read()}`);
     return read().slice(before).includes("Ready") || undefined;
+  }).catch(async (error: unknown) => {
+    await end("SIGTERM");
+    throw error;
   });
   return {
     child,
