@@ -353,6 +353,26 @@ test("binding a Pod puts it on its node, once", async (t) => {
   );
 });
 
+test("an eviction is a deletion by another name, in its group", async (t) => {
+  const { request } = await api(t);
+  const evict = (body: object, query = ""): ReturnType<TestApi["request"]> =>
+    request("POST", `${PODS}/p/eviction${query}`, { apiVersion: "policy/v1", kind: "Eviction", ...body });
+  const metadata = { name: "p" };
+  assert.equal((await evict({ metadata })).json.message, 'pods "p" not found');
+  const { uid } = (await request("POST", PODS, testPod("p", { nodeName: "n1" }))).json.metadata;
+  const other = await evict({ metadata: { name: "q" } });
+  assert.equal(other.json.message, "name in URL does not match name in Eviction object");
+  assert.equal((await evict({ metadata, deleteOptions: { preconditions: { uid: "other" } } })).status, 409);
+  assert.equal((await evict({ metadata, deleteOptions: { dryRun: ["All"] } })).status, 201);
+  assert.equal((await evict({ metadata }, "?dryRun=All")).status, 201);
+  assert.equal((await request("GET", `${PODS}/p`)).json.metadata.deletionTimestamp, undefined);
+  const options = { gracePeriodSeconds: 9, preconditions: { uid } };
+  assert.equal((await evict({ metadata, deleteOptions: options })).status, 201);
+  assert.equal((await request("GET", `${PODS}/p`)).json.metadata.deletionGracePeriodSeconds, 9);
+  const group = (await request("GET", "/apis/policy/v1")).json;
+  assert.deepEqual([group["groupVersion"], group["resources"]], ["policy/v1", []]);
+});
+
 test("ephemeral containers are added through their own path, and nothing else", async (t) => {
   const { request } = await api(t);
   await request("POST", PODS, testPod("p"));

@@ -45,8 +45,10 @@ interface ApiResource {
 
 /** `/api`, `/apis` and what is below: which resources there are, in the plain and in the aggregated form. */
 export function discoveryRoutes(served: Served): Route[] {
-  const groupVersions = [...new Set([...served.resources, ...served.questions].map(apiVersionOf))];
-  const groups = [...new Set([...served.resources, ...served.questions].map((r) => r.group))].filter((g) => g !== "");
+  // A group may have nothing but a part of another's objects: clients look for it before they evict.
+  const all = [...served.resources, ...served.questions, ...served.subresources];
+  const groupVersions = [...new Set(all.map(apiVersionOf))];
+  const groups = [...new Set(all.map((one) => one.group))].filter((name) => name !== "");
   const named = groupVersions.filter((gv) => gv !== "v1").sort();
   const group = (name: string): object => ({
     name,

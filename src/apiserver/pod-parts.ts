@@ -4,11 +4,11 @@ import { readBody } from "./body.ts";
 import { FieldErrors } from "./field-errors.ts";
 import { pods } from "./kinds/pod.ts";
 import type { AnyObject } from "./kinds/resource.ts";
-import type { DeleteOptions, Objects } from "./objects.ts";
+import type { Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { badRequest, conflict } from "./status.ts";
-import { isDryRun } from "./write-options.ts";
+import { deleteOptionsFrom, isDryRun } from "./write-options.ts";
 
 const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
 
@@ -60,16 +60,12 @@ export async function bind(request: ApiRequest, response: ServerResponse, object
 /** POST …/pods/{name}/eviction: a deletion that may be refused; here no budget ever refuses it. */
 export async function evict(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
   const body = await readBody(request, { kind: "Eviction" });
-  const given = (isRecord(body) ? body["deleteOptions"] : undefined) as DeleteOptions | undefined;
+  if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type Eviction)");
   const namespace = request.params["namespace"] ?? "";
   const name = request.params["name"] ?? "";
-  const meta = isRecord(body) && isRecord(body["metadata"]) ? body["metadata"] : {};
+  const meta = isRecord(body["metadata"]) ? body["metadata"] : {};
   if (typeof meta["name"] === "string" && meta["name"] !== name)
     throw badRequest("name in URL does not match name in Eviction object");
-  objects.delete(pods, namespace, name, {
-    ...(given?.gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds: given.gracePeriodSeconds }),
-    ...(given?.preconditions === undefined ? {} : { preconditions: given.preconditions }),
-    dryRun: isDryRun(request.query),
-  });
+  objects.delete(pods, namespace, name, deleteOptionsFrom(body["deleteOptions"] ?? undefined, request.query));
   sendJson(request, response, 201, SUCCESS);
 }

@@ -32,9 +32,12 @@ export function invalidPatchOptions(field: string, message: string): StatusError
 
 /** The options of a deletion, from its body or its query. */
 export async function deleteOptions(request: ApiRequest): Promise<DeleteOptions> {
-  const { query } = request;
+  return deleteOptionsFrom(await readBody(request, { kind: "DeleteOptions" }), request.query);
+}
+
+/** The options of a deletion, from a `DeleteOptions` or a query. Throws 400 and 422. */
+export function deleteOptionsFrom(value: unknown, query: URLSearchParams): DeleteOptions {
   let given: Record<string, unknown> = {};
-  const value = await readBody(request, { kind: "DeleteOptions" });
   if (value !== undefined)
     try {
       given = decode(value, "metav1.DeleteOptions").value;

@@ -4,8 +4,7 @@ import type { Node, Pod } from "#k8s";
 import { startNode, type TestNode } from "./testing/node.ts";
 
 const readyOf = (object: Node | Pod | undefined): string | undefined =>
-  (object?.status?.conditions as { type: string; status: string }[] | undefined)?.find(({ type }) => type === "Ready")
-    ?.status;
+  object?.status?.conditions?.find(({ type }) => type === "Ready")?.status;
 
 /** Says of a Node or a Pod what a cluster says that has heard nothing of it. */
 function setReady(node: TestNode, resource: string, namespace: string, name: string, status: string): void {
