@@ -12,6 +12,7 @@ export class TreeThread implements AsyncDisposable {
   #worker: Worker | undefined;
   readonly #waiting = new Map<number, PromiseWithResolvers<TreeAnswer>>();
   #next = 0;
+  #isEnding = false;
 
   /** Lets the thread load while its first job is not yet known. */
   warm(): void {
@@ -29,6 +30,7 @@ export class TreeThread implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnding = true;
     await this.#worker?.terminate();
   }
 
@@ -40,7 +42,8 @@ export class TreeThread implements AsyncDisposable {
     worker.on("message", (message: FromTreeWorker) => {
       const waiting = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
-      if (this.#waiting.size === 0) worker.unref();
+      // Whoever waits for its end must live to see it.
+      if (this.#waiting.size === 0 && !this.#isEnding) worker.unref();
       if ("answer" in message) waiting?.resolve(message.answer);
       else waiting?.reject(revive(message.error));
     });

@@ -53,6 +53,7 @@ export class DigestPool implements AsyncDisposable {
 class Thread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, PromiseWithResolvers<DigestResult>>();
+  #isEnding = false;
 
   constructor(gone: () => void) {
     this.#worker = new Worker(new URL(`./digest-worker${extname(import.meta.filename)}`, import.meta.url), {
@@ -64,7 +65,8 @@ class Thread {
     this.#worker.on("message", (message: FromWorker) => {
       const waiting = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
-      if (this.#waiting.size === 0) this.#worker.unref();
+      // Whoever waits for its end must live to see it.
+      if (this.#waiting.size === 0 && !this.#isEnding) this.#worker.unref();
       if ("result" in message) waiting?.resolve(message.result);
       else waiting?.reject(revive(message.error));
     });
@@ -94,6 +96,7 @@ class Thread {
   }
 
   async end(): Promise<void> {
+    this.#isEnding = true;
     await this.#worker.terminate();
   }
 

@@ -143,6 +143,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   const stop = new AbortController();
   const begun = Promise.withResolvers<void>();
   let running: RunningDigest | undefined;
+  let isGivenUp = false;
   const told = () => {
     options.onReceived(ingest.received);
     if (ingest.prefix >= enough) begun.resolve();
@@ -152,6 +153,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
     const form = await formOf(await readHead(ingest.path, enough), options.want);
     ingest.isPassing = form.compression !== "none";
     running = await startDigest(options, ingest.path, form);
+    if (isGivenUp) running.cancel();
     running.advance(ingest.prefix);
     return { form, result: await running.result };
   });
@@ -167,9 +169,13 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
     if (form.compression === "none") await ingest.flush();
     return await finishDigest(options, form, running, ingest.path);
   } catch (error) {
+    const reason: unknown = stop.signal.aborted ? stop.signal.reason : error;
+    isGivenUp = true;
     begun.reject(error);
     running?.cancel();
-    throw stop.signal.aborted ? stop.signal.reason : error;
+    // Whoever tries next writes where this one may still be writing.
+    await hashed.catch(() => undefined);
+    throw reason;
   }
 }
 
