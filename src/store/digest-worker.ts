@@ -134,6 +134,7 @@ class PlainFile {
   #size = 0;
   #synced = 0;
   #syncing: Promise<void> | undefined;
+  #syncError: unknown;
 
   constructor(path: string, limit: number, room: number) {
     this.#fd = openSync(path, "w", 0o600);
@@ -165,6 +166,8 @@ class PlainFile {
 
   async finish(): Promise<Pick<DigestResult, "stored" | "storedSize">> {
     await this.#syncing;
+    // Linux says once that written bytes were lost: the last flush would succeed.
+    if (this.#syncError !== undefined) throw this.#syncError;
     await datasync(this.#fd);
     return { stored: finish(this.#hash), storedSize: this.#size };
   }
@@ -179,8 +182,9 @@ class PlainFile {
     if (this.#syncing !== undefined) return;
     this.#synced = this.#size;
     this.#syncing = datasync(this.#fd)
-      // The last flush says it again.
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        this.#syncError = error;
+      })
       .finally(() => {
         this.#syncing = undefined;
       });

@@ -2,17 +2,29 @@ import { randomUUID } from "node:crypto";
 import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { tryLock } from "#kernel";
+import { isStill } from "./lock.ts";
 
 /** One process (or one engine in it) that holds leases. Its lock dies with it, and then its leases count no more. */
 export class Holder implements Disposable {
-  readonly id: string = randomUUID();
+  readonly id: string;
   readonly #path: string;
   readonly #fd: number;
 
   constructor(directory: string) {
-    this.#path = join(directory, this.id);
-    this.#fd = openSync(this.#path, "wx", 0o600);
-    tryLock(this.#fd);
+    for (;;) {
+      const id = randomUUID();
+      const path = join(directory, id);
+      const fd = openSync(path, "wx", 0o600);
+      // Whoever looks between these two steps takes us for dead.
+      if (tryLock(fd) && isStill(path, fd)) {
+        this.id = id;
+        this.#path = path;
+        this.#fd = fd;
+        return;
+      }
+      rmSync(path, { force: true });
+      closeSync(fd);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -60,7 +60,7 @@ export class Ingest implements AsyncDisposable {
 
   /** Writes `chunks` one behind the other from `offset` on. @throws Failure NO_SPACE, READ_ONLY_STORE, DISK_ERROR */
   async write(offset: number, chunks: readonly Uint8Array[]): Promise<void> {
-    if (this.#syncError !== undefined) throw diskFailure(this.#syncError, `writing ${this.#digest}`);
+    this.#throwSyncError();
     const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
     try {
       let rest: readonly Uint8Array[] = chunks;
@@ -81,6 +81,7 @@ export class Ingest implements AsyncDisposable {
   /** Everything written so far is on disk when this returns. */
   async flush(): Promise<void> {
     await this.#syncing;
+    this.#throwSyncError();
     await this.#file.datasync().catch((error: unknown) => {
       throw diskFailure(error, `flushing ${this.#digest}`);
     });
@@ -92,12 +93,18 @@ export class Ingest implements AsyncDisposable {
     await Promise.all(["data", "state"].map((name) => rm(join(this.#directory, name), { force: true })));
     ({ file: this.#file, journal: this.#journal } = await openFiles(this.#directory, this.#digest, this.size));
     this.#unsynced = 0;
+    this.#syncError = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#syncing;
     this.#journal.close();
     await this.#file.close();
+  }
+
+  /** Linux says once that written bytes were lost, to the first flush that asks: the next one would succeed. */
+  #throwSyncError(): void {
+    if (this.#syncError !== undefined) throw diskFailure(this.#syncError, `writing ${this.#digest}`);
   }
 
   #syncSoon(): void {

@@ -14,6 +14,7 @@ export class Journal {
   readonly ranges: RangeSet;
   readonly #fd: number;
   #lines: number;
+  #isClosed = false;
 
   private constructor(fd: number, ranges: RangeSet, lines: number) {
     this.#fd = fd;
@@ -27,10 +28,15 @@ export class Journal {
     const { ranges, durable } = read(path, head, bootId);
     const fresh = `${path}.new`;
     const fd = openSync(fresh, "w", 0o600);
-    const lines = [...ranges].map(({ start, end }) => `w ${start} ${end}\n`);
-    writeSync(fd, `${head} ${bootId}\n${lines.join("")}${durable ? `s ${lines.length}\n` : ""}`);
-    renameSync(fresh, path);
-    return new Journal(fd, ranges, lines.length);
+    try {
+      const lines = [...ranges].map(({ start, end }) => `w ${start} ${end}\n`);
+      writeSync(fd, `${head} ${bootId}\n${lines.join("")}${durable ? `s ${lines.length}\n` : ""}`);
+      renameSync(fresh, path);
+      return new Journal(fd, ranges, lines.length);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
   }
 
   wrote(start: number, end: number): void {
@@ -47,7 +53,10 @@ export class Journal {
     fsyncSync(this.#fd);
   }
 
+  /** Once is enough; the number may be another file's by then. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     closeSync(this.#fd);
   }
 }

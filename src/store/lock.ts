@@ -1,11 +1,12 @@
 import { closeSync, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "#base";
 import { tryLock } from "#kernel";
 import { diskFailure } from "./disk-failure.ts";
 
+const LOCK = "lock";
 const FIRST_WAIT = 5;
 const LONGEST_WAIT = 200;
 
@@ -27,7 +28,7 @@ export async function lockDirectory(path: string, signal?: AbortSignal): Promise
 
 /** The directory if nobody works in it now; with `create`, made where it is missing. */
 export function tryLockDirectory(path: string, create = false): LockedDirectory | undefined {
-  const file = join(path, "lock");
+  const file = join(path, LOCK);
   let fd: number | undefined;
   if (create) make(path);
   try {
@@ -50,10 +51,18 @@ export function tryLockDirectory(path: string, create = false): LockedDirectory 
       done = true;
     },
     async [Symbol.asyncDispose]() {
-      if (done) await rm(path, { recursive: true, force: true }).catch(() => undefined);
+      if (done) await remove(path).catch(() => undefined);
       closeSync(held);
     },
   };
+}
+
+/** The lock goes last: from then on the directory may be another one's, who wants to keep what is in it. */
+async function remove(path: string): Promise<void> {
+  for (const name of await readdir(path))
+    if (name !== LOCK) await rm(join(path, name), { recursive: true, force: true });
+  await rm(join(path, LOCK), { force: true });
+  await rmdir(path);
 }
 
 /** Not with `recursive`, which calls every failure a missing directory. */
@@ -66,7 +75,7 @@ function make(path: string): void {
 }
 
 /** False where the file we locked is no longer the one behind the name. */
-function isStill(file: string, fd: number): boolean {
+export function isStill(file: string, fd: number): boolean {
   const ours = fstatSync(fd);
   const named = statSync(file, { throwIfNoEntry: false });
   return named?.ino === ours.ino && named.dev === ours.dev;
