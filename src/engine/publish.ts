@@ -53,6 +53,9 @@ export class Volumes {
     for (const volume of this.#store.records.volumesOfOwner(owner)) {
       if (only !== undefined && volume.target !== only) continue;
       await using _lock = await this.#mounter.lock(volume.manifest);
+      // While this one waited another may have unmounted it, and something else may be there now.
+      const now = this.#store.records.volume(volume.target);
+      if (now?.owner !== owner || now.manifest !== volume.manifest) continue;
       const real = realOr(volume.target);
       if (this.#mounter.isMounted(volume.manifest, real)) this.#mounter.unmount(real);
       this.#forget(volume);

@@ -77,10 +77,12 @@ export class Mounter {
   isMounted(manifest: Digest, target: string, mounts = this.table()): boolean {
     const top = mounts.findLast((entry) => entry.target === target);
     if (top === undefined) return false;
-    const path = this.#options.snapshots.path(manifest);
-    return this.#options.snapshots.form === "erofs"
-      ? top.type === "erofs" && top.source === path
-      : `${top.root}/`.includes(`/snapshots/${hexOf(manifest)}/`);
+    const { snapshots } = this.#options;
+    if (snapshots.form === "directory") return `${top.root}/`.includes(`/snapshots/${hexOf(manifest)}/`);
+    if (top.type !== "erofs") return false;
+    // A path that was too long for the kernel is not what it gives as its source.
+    const superblock = mounts.findLast((entry) => entry.target === join(this.#mounts, hexOf(manifest)));
+    return top.source === snapshots.path(manifest) || top.device === superblock?.device;
   }
 
   unmount(target: string): void {

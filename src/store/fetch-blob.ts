@@ -49,7 +49,7 @@ export interface FetchOptions {
   readonly source: Source;
   readonly target: Descriptor;
   readonly want: Want;
-  /** Locked. Whatever is made in it has the blob's hex in its name, save what an ingest keeps there. */
+  /** Locked. Whatever is made in it is named by the blob's hex and what is wanted of it, save what an ingest keeps there. */
   readonly directory: string;
   readonly signal: AbortSignal;
   readonly onReceived: (bytes: number) => void;
@@ -128,7 +128,7 @@ async function fetchSmall(options: FetchOptions): Promise<StoredBlob | undefined
     throw mismatch(options, digestOf(bytes, algorithmOf(target.digest)));
   options.onReceived(bytes.length);
   const form = await formOf(bytes.subarray(0, HEAD), options.want);
-  const path = join(directory, `${hexOf(target.digest)}.small`);
+  const path = join(directory, `${hexOf(target.digest)}.${options.want.as}.small`);
   if (form.compression !== "none") {
     await write(path, bytes, target.digest, false);
     return await inflateStored(options, path);
@@ -179,20 +179,21 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   }
 }
 
-type FormOptions = Pick<FetchOptions, "pool" | "target" | "directory" | "limits" | "layout">;
+type FormOptions = Pick<FetchOptions, "pool" | "target" | "want" | "directory" | "limits" | "layout">;
 
 async function startDigest(
-  { pool, target, directory, limits, layout }: FormOptions,
+  options: FormOptions,
   path: string,
   { compression }: { readonly compression: Compression },
 ): Promise<RunningDigest> {
+  const { pool, target, limits, layout } = options;
   const job = { path, size: target.size, algorithm: algorithmOf(target.digest) };
   if (compression === "none") return pool.run(job);
   const { bavail, bsize } = await statfs(layout.blobs);
   const limit = Math.max(limits.floor, target.size * limits.ratio);
   return pool.run({
     ...job,
-    inflate: { compression, to: plainPath(directory, target), limit, room: bavail * bsize },
+    inflate: { compression, to: plainPath(options), limit, room: bavail * bsize },
   });
 }
 
@@ -203,7 +204,7 @@ async function finishDigest(
   running: RunningDigest,
   path: string,
 ): Promise<StoredBlob> {
-  const { target, directory } = options;
+  const { target } = options;
   const result = await running.result.catch((error: unknown) => {
     if (error instanceof Failure)
       throw new Failure(error.code, error.reason, `the blob ${target.digest}: ${error.message}`, { cause: error });
@@ -216,7 +217,7 @@ async function finishDigest(
       "INVALID_LAYER",
       `the layer ${target.digest} is not whole ${compression}: ${result.unreadable}; whoever pushed it must pack it again`,
     );
-  const from = compression === "none" ? path : plainPath(directory, target);
+  const from = compression === "none" ? path : plainPath(options);
   return { ...(await publish(options, from, result.stored, result.storedSize)), isTar };
 }
 
@@ -236,8 +237,8 @@ async function publish(
   return { stored, size };
 }
 
-function plainPath(directory: string, { digest }: Descriptor): string {
-  return join(directory, `${hexOf(digest)}.plain`);
+function plainPath({ directory, target, want }: FormOptions): string {
+  return join(directory, `${hexOf(target.digest)}.${want.as}.plain`);
 }
 
 async function write(path: string, bytes: Uint8Array, digest: Digest, durable: boolean): Promise<void> {

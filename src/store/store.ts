@@ -165,7 +165,9 @@ export class Store implements AsyncDisposable {
       const resumable = await exists(join(directory.path, "state"));
       const finished = await exists(join(this.layout.blobs, name));
       if (!resumable || finished) directory.discard();
-      else await rm(join(directory.path, `${name}.plain`), { force: true });
+      else
+        for (const file of await readdir(directory.path))
+          if (file.endsWith(".plain")) await rm(join(directory.path, file), { force: true });
     }
   }
 
