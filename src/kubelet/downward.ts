@@ -33,7 +33,7 @@ export function fieldValue(pod: Pod, path: string, facts: DownwardFacts): string
     case "spec.nodeName":
       return facts.nodeName;
     case "spec.serviceAccountName":
-      return specOf(pod).serviceAccountName ?? "";
+      return specOf(pod).serviceAccountName || "default";
     case "status.hostIP":
       return facts.hostIps[0] ?? "";
     case "status.hostIPs":

@@ -65,14 +65,6 @@ export function validatePodSpec(spec: PodSpec, field: string, rules: PodRules, e
 /** The spec's rules and those that hold for Pods alone, not for templates: on every write of a Pod. */
 export function validatePodOnly(spec: PodSpec, rules: PodRules, errors: FieldErrors): void {
   validatePodSpec(spec, "spec", rules, errors);
-  if (!spec.serviceAccountName)
-    for (const [i, volume] of (spec.volumes ?? []).entries())
-      for (const [j, source] of (volume.projected?.sources ?? []).entries())
-        if (source.serviceAccountToken !== undefined)
-          errors.forbidden(
-            `spec.volumes[${i}].projected.sources[${j}].serviceAccountToken`,
-            "must not be specified when serviceAccountName is not set",
-          );
   for (const list of ["containers", "initContainers"] as const)
     for (const [i, container] of (spec[list] ?? []).entries()) plainImage(container, `spec.${list}[${i}]`, errors);
 }
