@@ -37,11 +37,12 @@ export type Listener = (change: Change) => void;
 const KEPT_CHANGES = 5000;
 const COMPACT_EVERY = 500;
 
+// Objects lie in rowid order: in a table without rowids most would need an overflow page of their own at each write.
 const TABLES = `
   CREATE TABLE IF NOT EXISTS objects (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (resource, namespace, name)
-  ) WITHOUT ROWID;
+  );
   CREATE TABLE IF NOT EXISTS changes (
     version INTEGER PRIMARY KEY, type TEXT NOT NULL, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
     value TEXT NOT NULL, before TEXT, beforeVersion INTEGER
