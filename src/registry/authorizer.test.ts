@@ -7,6 +7,7 @@ import { describe, pieces } from "../../test/support/content.ts";
 import { fail, startFakeRegistry, type FakeRegistry } from "../../test/support/fake-registry.ts";
 import { mergeScopes } from "./authorizer.ts";
 import { createRegistry, noCredentials, type Registry } from "./index.ts";
+import type { WireResponse } from "./transport.ts";
 
 function client(): Registry {
   const patience = { attempts: 3, base: 1, cap: 2 };
@@ -201,4 +202,19 @@ test("a password is not sent to a token server without TLS when the registry has
 test("scopes of one repository are one", () => {
   const scopes = ["repository:a:pull", "repository:b/c:pull", "repository:a:push,pull", "", "odd"];
   assert.deepEqual(mergeScopes(scopes), ["repository:a:pull,push", "repository:b/c:pull"]);
+});
+
+test("a token server that breaks off in the middle of its answer is unavailable, and named", async () => {
+  const { fetchToken } = await import("./token.ts");
+  const broken = (async function* () {
+    yield Buffer.from('{"tok');
+    await Promise.reject(Object.assign(new Error("other side closed"), { code: "UND_ERR_SOCKET" }));
+  })();
+  const body = Object.assign(broken, { dump: () => Promise.resolve(), destroy: () => undefined });
+  const challenge = { scheme: "bearer", parameters: { realm: "https://auth.example/token" } };
+  const send = (): Promise<WireResponse> => Promise.resolve({ statusCode: 200, headers: {}, body });
+  await assert.rejects(fetchToken(challenge, [], undefined, send, { userAgent: "x", isPlain: false }), {
+    code: "UNAVAILABLE",
+    message: /auth\.example/,
+  });
 });

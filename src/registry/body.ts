@@ -33,7 +33,7 @@ export async function readContent(
 }
 
 /** Undefined where there are more than `limit` bytes; the rest is not read. */
-async function readUpTo(
+export async function readUpTo(
   response: WireResponse,
   url: URL,
   limit: number,

@@ -88,6 +88,7 @@ export class BulkConnection {
     connection.onClose = () => reject(connection.#error ?? closed());
     try {
       await promise;
+      if (connection.#error !== undefined) throw connection.#error;
       return connection;
     } catch (error) {
       connection.destroy(error as Error);

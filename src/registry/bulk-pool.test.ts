@@ -82,6 +82,30 @@ test("who waits for a connection can give up", async () => {
   assert.equal(digestOf(await collect(first.body)), blob.digest);
 });
 
+test("who gives up in the moment that a connection is free leaves it to the next one", async () => {
+  await using server = await startFakeRegistry();
+  await using registry = client({ connections: 1 });
+  const blob = server.putBlob(BYTES);
+  const source = registry.source(parseReference(`${server.host}/x/y`));
+  for (let moment = 0; moment < 16; moment++) {
+    const first = await source.open(blob, { start: 0, end: blob.size });
+    const reader = first.body[Symbol.asyncIterator]();
+    await reader.next();
+    const controller = new AbortController();
+    const second = source.open(blob, { start: 0, end: 10 }, { signal: controller.signal });
+    const third = source.open(blob, { start: 5, end: 10 }, { signal: AbortSignal.timeout(10_000) });
+    const ended = Promise.allSettled([second.then(({ body }) => collect(body)), third]);
+    // Both wait by then.
+    await new Promise((resolve) => setImmediate(resolve));
+    const gone = reader.return?.();
+    for (let i = 0; i < moment; i++) await Promise.resolve();
+    controller.abort(new Error("enough"));
+    await gone;
+    await ended;
+    assert.deepEqual(await collect((await third).body), BYTES.subarray(5, 10), `moment ${moment}`);
+  }
+});
+
 /** A server that writes these bytes, in these pieces, to every request. */
 async function rawServer(pieces: readonly string[]): Promise<{ readonly host: string; readonly server: Server }> {
   const server = createServer((socket) => {

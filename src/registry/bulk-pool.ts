@@ -44,6 +44,7 @@ export class BulkPool {
       const wasUsed = connection.isUsed;
       const abort = (): void => connection.destroy(request.signal?.reason as Error);
       request.signal?.addEventListener("abort", abort, { once: true });
+      if (request.signal?.aborted === true) abort();
       const done = (): void => {
         request.signal?.removeEventListener("abort", abort);
         this.#giveBack(lane, connection);
@@ -82,6 +83,8 @@ export class BulkPool {
       }
       if (lane.count < this.#limit) break;
       await turn(lane.waiting, signal);
+      // Whoever was woken and wants nothing any more wakes the next one.
+      if (signal?.aborted === true) lane.waiting.shift()?.();
     }
     lane.count++;
     try {

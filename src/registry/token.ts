@@ -1,6 +1,7 @@
 import { Failure, messageOf } from "#base";
 import type { Credentials } from "#oci";
 import type { Challenge } from "./challenge.ts";
+import { readUpTo } from "./body.ts";
 import { plainUrl } from "./network-failure.ts";
 import type { WireRequest, WireResponse } from "./transport.ts";
 
@@ -80,21 +81,17 @@ export async function fetchToken(
     const what = `failed to authorize: unexpected status from ${method} request to ${plainUrl(url)}: ${status}`;
     throw new Failure("UNAVAILABLE", reason, what);
   }
-  return readToken(await readAnswer(response, url), url);
+  return readToken(await readAnswer(response, url, options.signal), url);
 }
 
 export function basic({ username, password }: { readonly username: string; readonly password: string }): string {
   return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }
 
-async function readAnswer(response: WireResponse, url: URL): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body) {
-    chunks.push(chunk);
-    if ((length += chunk.length) > ANSWER_LIMIT) throw unusable(url, "it is larger than 1 MiB");
-  }
-  return Buffer.concat(chunks).toString("utf8");
+async function readAnswer(response: WireResponse, url: URL, signal: AbortSignal | undefined): Promise<string> {
+  const bytes = await readUpTo(response, url, ANSWER_LIMIT, signal);
+  if (bytes === undefined) throw unusable(url, "it is larger than 1 MiB");
+  return bytes.toString("utf8");
 }
 
 function readToken(text: string, url: URL): Token {
