@@ -73,6 +73,10 @@ function node(name: string, access: ResourceAccess, storage: Storage): Decision 
       .list("pods", namespace)
       .map((stored) => stored.object as Pod)
       .filter((pod) => pod.spec?.nodeName === name);
+  const hasNamed = (): boolean => {
+    const pod = storage.get("pods", namespace, access.name ?? "")?.object as Pod | undefined;
+    return pod?.spec?.nodeName === name;
+  };
   switch (what) {
     case "nodes":
       if (verb === "create") return yes;
@@ -89,12 +93,10 @@ function node(name: string, access: ResourceAccess, storage: Storage): Decision 
           ? yes
           : { allowed: false, reason: `can only list/watch pods with spec.nodeName field selector` };
       if (verb === "get" && storage.get("pods", namespace, access.name ?? "") === undefined) return yes;
-      return (verb === "get" || verb === "delete") && pods().some((pod) => pod.metadata?.name === access.name)
-        ? yes
-        : no;
+      return (verb === "get" || verb === "delete") && hasNamed() ? yes : no;
     case "pods/status":
     case "pods/eviction":
-      return pods().some((pod) => pod.metadata?.name === access.name) ? yes : no;
+      return hasNamed() ? yes : no;
     case "serviceaccounts/token":
       return verb === "create" && pods().some((pod) => (pod.spec?.serviceAccountName ?? "default") === access.name)
         ? yes

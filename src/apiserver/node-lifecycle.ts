@@ -1,5 +1,6 @@
 import { jsonEqual, timestamp, type KubeObject, type Node, type Pod } from "#k8s";
 import { nodes, NOT_READY } from "./kinds/cluster.ts";
+import { events } from "./kinds/event.ts";
 import { pods } from "./kinds/pod.ts";
 import type { AnyObject } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
@@ -17,6 +18,8 @@ const OURS: readonly Taint[] = [
 ];
 /** The conditions that a kubelet posts. */
 const POSTED = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+const NOT_READY_EVENT = "NodeNotReady";
+const CONTROLLER = "node-controller";
 const LEASES = "kube-node-lease";
 
 const same = (a: Taint, b: Taint): boolean => a.key === b.key && a.effect === b.effect;
@@ -48,7 +51,7 @@ export function taintNode(objects: Objects, name: string): void {
 /**
  * Which kubelets are alive. A node whose Lease is not renewed and whose status is not posted for a grace period (in
  * milliseconds; half as long again where none was posted yet) gets the status Unknown for all that a kubelet posts, and its
- * Pods are not ready any more. Its kubelet undoes that once it is back.
+ * Pods are not ready any more; events say so. Its kubelet undoes that once it is back.
  */
 export class NodeMonitor {
   readonly #objects: Objects;
@@ -114,7 +117,10 @@ export class NodeMonitor {
         conditions.push({ type, ...unknown, ...never, lastHeartbeatTime: created });
     if (!jsonEqual(conditions, stored.status?.conditions))
       this.#objects.put(nodes, "", name, withStatus(stored, { conditions }));
-    if (lost) this.#unready(name, now);
+    if (!lost) return;
+    const message = `Node ${name} status is now: ${NOT_READY_EVENT}`;
+    this.#tell("Normal", message, { kind: "Node", name, uid: stored.metadata?.uid });
+    this.#unready(name, now);
   }
 
   #unready(node: string, now: string): void {
@@ -127,7 +133,30 @@ export class NodeMonitor {
         condition.type === "Ready" ? { ...condition, status: "False", lastTransitionTime: now } : condition,
       );
       this.#objects.put(pods, namespace, name, withStatus(pod, { conditions: unready }));
+      const about = { kind: "Pod", namespace, name, uid: pod.metadata?.uid };
+      this.#tell("Warning", "Node is not ready", about);
     }
+  }
+
+  #tell(type: string, message: string, about: { name: string; namespace?: string; [field: string]: unknown }): void {
+    const { namespace = "default" } = about;
+    // A namespace that ends takes nothing new.
+    if (this.#objects.storage.get("namespaces", "", namespace)?.object.metadata?.deletionTimestamp !== undefined)
+      return;
+    const now = timestamp();
+    const event = {
+      metadata: { name: `${about.name}.${Date.now().toString(16)}` },
+      involvedObject: { apiVersion: "v1", ...about },
+      reason: NOT_READY_EVENT,
+      message,
+      type,
+      source: { component: CONTROLLER },
+      reportingComponent: CONTROLLER,
+      firstTimestamp: now,
+      lastTimestamp: now,
+      count: 1,
+    };
+    this.#objects.create(events, namespace, event, { dryRun: false });
   }
 }
 

@@ -89,6 +89,13 @@ test("a node whose Lease is not renewed becomes Unknown with its Pods, until its
   const pod = await until(at, PODS, "p", (one) => readyOf(one)?.status === "False");
   assert.equal(pod.status.phase, "Running", "nothing is evicted");
   assert.equal(readyOf((await at.request("GET", `${PODS}/elsewhere`)).json as NodeLike)?.status, "True");
+  const told = (await at.request("GET", "/api/v1/events?fieldSelector=reason%3DNodeNotReady")).json.items ?? [];
+  assert.deepEqual(
+    told.map(
+      (event) => `${event["type"] as string} ${(event["involvedObject"] as { kind: string }).kind} ${event.message}`,
+    ),
+    ["Normal Node Node n1 status is now: NodeNotReady", "Warning Pod Node is not ready"],
+  );
 
   await at.request("PATCH", `${NODES}/n1/status`, readyStatus("2026-01-01T00:00:10Z"), STRATEGIC);
   const back = await until(at, NODES, "n1", (one) => taintsOf(one).length === 0);
