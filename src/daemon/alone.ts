@@ -11,10 +11,12 @@ import { openEngine } from "./engine.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog } from "./log.ts";
 import { makePlaces, requireRoot } from "./places.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { aborted } from "./up.ts";
 
 /** Runs the API server until `signal` is aborted. */
 export async function apiserver(places: Places, flags: ApiServerFlags, say: Say, signal: AbortSignal): Promise<void> {
+  keepHeapSmall();
   makePlaces(places);
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();
@@ -28,6 +30,7 @@ export async function apiserver(places: Places, flags: ApiServerFlags, say: Say,
 export async function kubelet(places: Places, flags: KubeletFlags, say: Say, signal: AbortSignal): Promise<void> {
   requireRoot();
   const api = await readKubeconfig(flags.kubeconfig);
+  keepHeapSmall();
   makePlaces(places);
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();
@@ -59,6 +62,7 @@ export async function kubelet(places: Places, flags: KubeletFlags, say: Say, sig
 /** Runs the CRI endpoint until `signal` is aborted. Containers and their mounts stay. */
 export async function cri(places: Places, flags: CriFlags, say: Say, signal: AbortSignal): Promise<void> {
   requireRoot();
+  keepHeapSmall();
   makePlaces(places);
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();

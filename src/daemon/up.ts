@@ -10,6 +10,7 @@ import { openEngine } from "./engine.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog } from "./log.ts";
 import { makePlaces, requireRoot } from "./places.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 
 /**
  * Runs a whole node until `signal` is aborted. Then its Pods are stopped within their grace periods and everything it started is
@@ -18,6 +19,7 @@ import { makePlaces, requireRoot } from "./places.ts";
  */
 export async function up(places: Places, flags: UpFlags, say: Say, signal: AbortSignal): Promise<void> {
   requireRoot();
+  keepHeapSmall();
   makePlaces(places);
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();
