@@ -77,12 +77,10 @@ export class Mounter {
   isMounted(manifest: Digest, target: string, mounts = this.table()): boolean {
     const top = mounts.findLast((entry) => entry.target === target);
     if (top === undefined) return false;
-    const { snapshots } = this.#options;
-    if (snapshots.form === "directory") return `${top.root}/`.includes(`/snapshots/${hexOf(manifest)}/`);
-    if (top.type !== "erofs") return false;
+    if (top.type !== "erofs") return `${top.root}/`.includes(`/snapshots/${hexOf(manifest)}/`);
     // A path that was too long for the kernel is not what it gives as its source.
     const superblock = mounts.findLast((entry) => entry.target === join(this.#mounts, hexOf(manifest)));
-    return top.source === snapshots.path(manifest) || top.device === superblock?.device;
+    return top.source === this.#options.snapshots.path(manifest, "erofs") || top.device === superblock?.device;
   }
 
   unmount(target: string): void {
@@ -108,9 +106,9 @@ export class Mounter {
   async #root({ manifest, parts }: MountRequest): Promise<string> {
     const { snapshots, kernel, store, directIo } = this.#options;
     const at = join(this.#mounts, hexOf(manifest));
-    if (snapshots.form === "erofs" && this.#isMountPoint(at)) return at;
-    const image = await snapshots.make(manifest, parts);
-    if (snapshots.form === "directory") return image;
+    if (this.#isMountPoint(at)) return at;
+    const { path: image, form } = await snapshots.make(manifest, parts);
+    if (form === "directory") return image;
     mkdirSync(at, { recursive: true, mode: 0o700 });
     const devices = readDevices(headOf(image)).map(({ digest }) => {
       const path = store.path(digest);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -79,6 +79,55 @@ test("who unmounts late leaves alone what is mounted there now", async () => {
     [{ digest: now.digest, mounted: true }],
   );
 });
+
+test("a tree that EROFS cannot say is kept as a directory, beside others that are images", async () => {
+  await using registry = await startFakeRegistry();
+  await using node = await startEngine({ mounter: "erofs" });
+  const { engine, dir } = node;
+  // Holes that no program makes: the data begins at byte 100.
+  const odd = registry.putBlob(oddlySparse("in/odd", 100, "here!", 1000), "application/vnd.oci.image.layer.v1.tar");
+  const unpack = { "io.deis.oras.content.unpack": "true" };
+  const { digest } = await engine.pull({ reference: putFiles(registry, "odd", [titled(odd, "in", unpack)]) });
+  assert.deepEqual(readdirSync(join(dir, "data/v1/snapshots")), [hexOf(digest)]);
+  const target = emptyDirectory(node, "volume");
+  const request = { owner: "pod", digest, target };
+  for (let again = 0; again < 2; again++) {
+    await engine.publish(request);
+    const expected = Buffer.alloc(1000);
+    expected.write("here!", 100);
+    assert.deepEqual(readFileSync(join(target, "in/odd")), expected);
+    assert.throws(() => writeFileSync(join(target, "in/odd"), ""), { code: "EROFS" });
+    await engine.publish(request);
+    assert.equal((await engine.volumes())[0]?.mounted, true);
+    await engine.unpublish("pod");
+    assert.deepEqual(readdirSync(target), []);
+  }
+  await engine.remove(digest);
+  assert.deepEqual(readdirSync(join(dir, "data/v1/snapshots")), []);
+});
+
+/** A tar of one file of `size` bytes, all of them holes but `data` at `at`: a sparse file of version 0.1. */
+function oddlySparse(name: string, at: number, data: string, size: number): Buffer {
+  const plain = { mode: 0o644, uid: 0, gid: 0, mtime: { seconds: 0, nanoseconds: 0 }, linkname: "" };
+  const more = { ...plain, type: "file", devmajor: 0, devminor: 0, xattrs: new Map() } as const;
+  const records = Object.entries({ size, numblocks: 2, map: `${at},${data.length},${size},0`, name })
+    .map(([key, value]) => ` GNU.sparse.${key}=${value}\n`)
+    .map((record) => `${record.length + 2}${record}`)
+    .join("");
+  const extension = Buffer.from(tarHeader({ ...more, path: "extension", size: records.length }));
+  extension.write("x", 156);
+  extension.fill(" ", 148, 156);
+  extension.write(
+    `${extension
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, "0")}\0 `,
+    148,
+  );
+  const header = tarHeader({ ...more, path: name, size: data.length });
+  const [first, second] = [records, data].map((text) => Buffer.concat([Buffer.from(text), tarPadding(text.length)]));
+  return Buffer.concat([extension, first ?? "", header, second ?? "", TAR_END].map((piece) => Buffer.from(piece)));
+}
 
 for (const mounter of ["erofs", "directory"] as const)
   test(`${mounter}: volumes are found again below a data directory with a long path`, async () => {
