@@ -67,7 +67,7 @@ export interface Resource extends ResourceName {
   default?(object: AnyObject, policy: Policy): void;
   /** Runs on a new object before its validation. */
   prepareCreate?(object: AnyObject, policy: Policy): void;
-  /** Completes a new object from others that are stored: from none of the client's fields, and on no client's account. */
+  /** Completes a new, valid object from other stored ones. No manager owns what it adds. */
   admit?(object: AnyObject, find: (storedAs: string, namespace: string, name: string) => KubeObject | undefined): void;
   /** Runs on an update before its validation. */
   prepareUpdate?(object: AnyObject, before: AnyObject, policy: Policy): void;
