@@ -53,6 +53,8 @@ export interface FetchOptions {
   readonly directory: string;
   readonly signal: AbortSignal;
   readonly onReceived: (bytes: number) => void;
+  /** Called with what it will be stored as, before it is: nothing may lie among the blobs that nobody is known to need. */
+  readonly onNamed: (stored: Digest, isTar: boolean) => void;
 }
 
 /**
@@ -134,7 +136,7 @@ async function fetchSmall(options: FetchOptions): Promise<StoredBlob | undefined
     return await inflateStored(options, path);
   }
   await write(path, bytes, target.digest, true);
-  return { ...(await publish(options, path, digestOf(bytes), bytes.length)), isTar: form.isTar };
+  return await publish(options, path, { stored: digestOf(bytes), size: bytes.length, isTar: form.isTar });
 }
 
 async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<StoredBlob> {
@@ -179,7 +181,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   }
 }
 
-type FormOptions = Pick<FetchOptions, "pool" | "target" | "want" | "directory" | "limits" | "layout">;
+type FormOptions = Pick<FetchOptions, "pool" | "target" | "want" | "directory" | "limits" | "layout" | "onNamed">;
 
 async function startDigest(
   options: FormOptions,
@@ -218,23 +220,23 @@ async function finishDigest(
       `the layer ${target.digest} is not whole ${compression}: ${result.unreadable}; whoever pushed it must pack it again`,
     );
   const from = compression === "none" ? path : plainPath(options);
-  return { ...(await publish(options, from, result.stored, result.storedSize)), isTar };
+  return await publish(options, from, { stored: result.stored, size: result.storedSize, isTar });
 }
 
 /** The file is flushed already; from now on it is a blob. */
 async function publish(
-  { layout }: Pick<FetchOptions, "layout">,
+  { layout, onNamed }: Pick<FetchOptions, "layout" | "onNamed">,
   from: string,
-  stored: Digest,
-  size: number,
-): Promise<{ readonly stored: Digest; readonly size: number }> {
+  blob: StoredBlob,
+): Promise<StoredBlob> {
+  onNamed(blob.stored, blob.isTar);
   try {
     await chmod(from, 0o444);
-    await rename(from, blobPath(layout, stored));
+    await rename(from, blobPath(layout, blob.stored));
   } catch (error) {
-    throw diskFailure(error, `putting ${stored} at its place`);
+    throw diskFailure(error, `putting ${blob.stored} at its place`);
   }
-  return { stored, size };
+  return blob;
 }
 
 function plainPath({ directory, target, want }: FormOptions): string {

@@ -215,14 +215,14 @@ export class Store implements AsyncDisposable {
       directory: directory.path,
       signal: this.#closing.signal,
       onReceived: (received: number) => report({ digest: target.digest, received, total: target.size }),
+      onNamed: (stored: Digest, isTar: boolean) => {
+        if (stored !== target.digest) this.records.putForm(target.digest, isTar ? "plain" : "raw", stored);
+      },
     };
     const embedded = embeddedBytes(target, source);
-    const blob =
-      standing.inflate === undefined
-        ? await fetchBlob({ ...options, source: embedded ?? source })
-        : await inflateStored(options, standing.inflate.path);
-    if (blob.stored !== target.digest) this.records.putForm(target.digest, blob.isTar ? "plain" : "raw", blob.stored);
-    return blob;
+    return standing.inflate === undefined
+      ? await fetchBlob({ ...options, source: embedded ?? source })
+      : await inflateStored(options, standing.inflate.path);
   }
 
   async #standing(target: Descriptor, want: Want): Promise<Standing> {
