@@ -34,7 +34,11 @@ export async function fetchToken(
 ): Promise<Token | undefined> {
   const { realm = "", service } = challenge.parameters;
   if (!URL.canParse(realm))
-    throw new Failure("UNAVAILABLE", "INVALID_CHALLENGE", `the registry names no usable token server`);
+    throw new Failure(
+      "UNAVAILABLE",
+      "INVALID_CHALLENGE",
+      `the registry's challenge names ${JSON.stringify(realm.slice(0, 200))} as its token server, which is no URL`,
+    );
   const url = new URL(realm);
   if (url.protocol !== "https:" && (url.protocol !== "http:" || (!options.isPlain && credentials !== undefined)))
     throw new Failure(

@@ -100,7 +100,8 @@ export class Mounter {
 
   /** Manifests that have a superblock, or its empty directory. */
   mounted(): readonly Digest[] {
-    return readdirSync(this.#mounts).map((hex) => `sha256:${hex}` as Digest);
+    // Digests of manifests may be of either kind.
+    return readdirSync(this.#mounts).map((hex) => `${hex.length > 64 ? "sha512" : "sha256"}:${hex}` as Digest);
   }
 
   async #root({ manifest, parts }: MountRequest): Promise<string> {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { linuxKernel } from "#kernel";
-import { hexOf, type Descriptor } from "#oci";
+import { digestOf, hexOf, type Descriptor } from "#oci";
 import { lockDirectory } from "#store";
 import { TAR_END, tarHeader, tarPadding } from "#tar";
 import { startEngine, type TestEngine } from "../support/engine.ts";
@@ -78,6 +78,30 @@ test("who unmounts late leaves alone what is mounted there now", async () => {
     (await engine.volumes()).map(({ digest, mounted }) => ({ digest, mounted })),
     [{ digest: now.digest, mounted: true }],
   );
+});
+
+test("what is named by sha512 stays mounted when another process looks for what a crash has left", async () => {
+  await using registry = await startFakeRegistry();
+  await using node = await startEngine({ mounter: "erofs" });
+  putFiles(registry, "long", [titled(registry.putBlob("content"), "file")]);
+  const found = registry.manifests.get("long:v1");
+  assert.ok(found !== undefined);
+  const digest = digestOf(found.bytes, "sha512");
+  registry.manifests.set(`long@${digest}`, found);
+  const object = await node.engine.pull({ reference: `${registry.host}/long@${digest}` });
+  assert.equal(object.digest, digest);
+  await node.engine.publish({ owner: "pod", digest, target: emptyDirectory(node, "volume") });
+  const mounts = (): string[] =>
+    linuxKernel()
+      .mounts()
+      .map(({ target }) => target)
+      .filter((at) => at.startsWith(node.dir));
+  const before = mounts();
+  assert.equal(before.length, 2);
+  await using _other = await startEngine({ mounter: "erofs", dir: node.dir });
+  assert.deepEqual(mounts(), before);
+  await node.engine.unpublish("pod");
+  assert.deepEqual(mounts(), []);
 });
 
 test("a tree that EROFS cannot say is kept as a directory, beside others that are images", async () => {
