@@ -11,14 +11,19 @@ export interface RunningDigest {
   readonly result: Promise<DigestResult>;
 }
 
-/** Worker threads that hash and inflate files while they are written. Started when first needed; disposal ends them. */
+/** A thread that has had nothing to do for so long ends. Milliseconds. */
+const IDLE = 30_000;
+
+/** Worker threads that hash and inflate files while they are written. Started when first needed; idleness and disposal end them. */
 export class DigestPool implements AsyncDisposable {
   readonly #limit: number;
   readonly #threads: Thread[] = [];
+  readonly #idle: number;
   #next = 0;
 
-  constructor(limit = Math.min(Math.max(availableParallelism(), 2), 4)) {
+  constructor(limit = Math.min(Math.max(availableParallelism(), 2), 4), idle = IDLE) {
     this.#limit = limit;
+    this.#idle = idle;
   }
 
   run(job: DigestJob): RunningDigest {
@@ -42,7 +47,7 @@ export class DigestPool implements AsyncDisposable {
       const thread = new Thread(() => {
         const at = this.#threads.indexOf(thread);
         if (at >= 0) this.#threads.splice(at, 1);
-      });
+      }, this.#idle);
       this.#threads.push(thread);
       return thread;
     }
@@ -53,9 +58,15 @@ export class DigestPool implements AsyncDisposable {
 class Thread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, PromiseWithResolvers<DigestResult>>();
+  readonly #gone: () => void;
+  readonly #idle: number;
+  #timer: NodeJS.Timeout | undefined;
   #isEnding = false;
 
-  constructor(gone: () => void) {
+  /** `gone` is told when nothing may be given to it any more. */
+  constructor(gone: () => void, idle: number) {
+    this.#gone = gone;
+    this.#idle = idle;
     this.#worker = new Worker(new URL(`./digest-worker${extname(import.meta.filename)}`, import.meta.url), {
       // It holds a few buffers and no data structures: a large nursery would only be memory.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
@@ -66,7 +77,7 @@ class Thread {
       const waiting = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
       // Whoever waits for its end must live to see it.
-      if (this.#waiting.size === 0 && !this.#isEnding) this.#worker.unref();
+      if (this.#waiting.size === 0 && !this.#isEnding) this.#rest();
       if ("result" in message) waiting?.resolve(message.result);
       else waiting?.reject(revive(message.error));
     });
@@ -86,6 +97,7 @@ class Thread {
     // Whoever cancels no longer listens.
     waiting.promise.catch(() => undefined);
     this.#waiting.set(id, waiting);
+    clearTimeout(this.#timer);
     this.#worker.ref();
     this.send({ id, job });
     return waiting.promise;
@@ -97,7 +109,16 @@ class Thread {
 
   async end(): Promise<void> {
     this.#isEnding = true;
+    clearTimeout(this.#timer);
     await this.#worker.terminate();
+  }
+
+  #rest(): void {
+    this.#worker.unref();
+    this.#timer = setTimeout(() => {
+      this.#gone();
+      void this.end();
+    }, this.#idle).unref();
   }
 
   #lose(error: unknown): void {
