@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
 import type { Dispatcher } from "undici";
 import { BulkPool } from "./bulk-pool.ts";
@@ -55,6 +56,8 @@ export class Transport implements AsyncDisposable {
   readonly #agents = new Map<string, Promise<Dispatcher>>();
   readonly #contexts = new Map<string, SecureContext>();
   readonly #bulk: BulkPool;
+  /** Connections that undici has open or is opening: what it is opening it does not give up by itself. */
+  readonly #sockets = new Set<Socket>();
   /** Hosts whose bodies have no Content-Length. */
   readonly #notForBulk = new Set<string>();
   readonly #proxies: Proxies;
@@ -84,7 +87,7 @@ export class Transport implements AsyncDisposable {
     const uploads = method === "PUT" || method === "PATCH";
     try {
       const agent = await this.#agent(url, line);
-      const answer = await agent.request({
+      const asked = agent.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -96,6 +99,10 @@ export class Transport implements AsyncDisposable {
         bodyTimeout: this.#timeouts.stall,
         highWaterMark: 1024 * 1024,
       });
+      // A stream that is destroyed says so as an error, which nobody waits for.
+      const drop = ({ body: stream }: Dispatcher.ResponseData): unknown =>
+        stream.on("error", () => undefined).destroy();
+      const answer = await unlessAborted(asked, signal, drop);
       const stream = answer.body;
       return {
         statusCode: answer.statusCode,
@@ -103,8 +110,7 @@ export class Transport implements AsyncDisposable {
         body: {
           [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>,
           dump: () => stream.dump(),
-          // A stream that is destroyed says so as an error, which nobody waits for.
-          destroy: () => stream.on("error", () => undefined).destroy(),
+          destroy: () => drop(answer),
         },
       };
     } catch (error) {
@@ -115,6 +121,7 @@ export class Transport implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#bulk.destroy();
+    for (const socket of this.#sockets) socket.destroy(new Error("the registry client was closed"));
     await Promise.all([...this.#agents.values()].map(async (agent) => (await agent).destroy()));
     this.#agents.clear();
   }
@@ -149,13 +156,20 @@ export class Transport implements AsyncDisposable {
 
   async #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined, isSecure: boolean): Promise<Dispatcher> {
     // It takes longer to load than most commands take, and most of them talk to no registry.
-    const { Agent, ProxyAgent } = await import("undici");
+    const { Agent, ProxyAgent, buildConnector } = await import("undici");
     const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify };
     const common = { connections: this.#connections, allowH2: false, keepAliveTimeout: 10_000 };
     // Many proxies give tunnels for TLS only; plain requests they pass on.
     const tunnel = { proxyTunnel: isSecure, requestTls: secure, connectTimeout: dialTimeout };
     if (proxy !== undefined) return new ProxyAgent({ ...common, ...tunnel, uri: proxy });
-    return new Agent({ ...common, connect: { ...secure, timeout: dialTimeout } });
+    const connector = buildConnector({ ...secure, allowH2: false, timeout: dialTimeout });
+    const connect: typeof connector = (options, callback) => {
+      // It answers with the socket, though its type does not say so.
+      const socket = connector(options, callback) as unknown as Socket;
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    };
+    return new Agent({ ...common, connect });
   }
 
   /** Made once: reading some hundred certificates takes longer than a request. */
@@ -170,5 +184,25 @@ export class Transport implements AsyncDisposable {
     });
     this.#contexts.set(key, made);
     return made;
+  }
+}
+
+/** undici hears of an abort only once it is connected. What comes of it after that is thrown away. */
+async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  drop: (late: T) => unknown,
+): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => {
+    promise.then(drop, () => undefined);
+    reject(signal?.reason as Error);
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted === true) abort();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
 }
