@@ -94,14 +94,14 @@ function mountNamespace(): Check {
 const PROGRAMS = [
   ["containerd", "containerd", "`orlop up` needs --containerd with a socket"],
   ["runc", "runc", "no container can be started"],
-  ["iptables", "iptables", "Pods reach nothing outside of the node"],
+  ["iptables", "iptables", "`orlop up` cannot make the network of Pods"],
   ["kubectl", "kubernetes-client", "nothing to talk to the API server with"],
 ] as const;
 
 function programs(): Check[] {
   const found = PROGRAMS.map(([program, debian, cost]) => {
     const path = which(program);
-    const lack = program === "runc" ? "error" : "warning";
+    const lack = program === "runc" || program === "iptables" ? "error" : "warning";
     return check(program, path !== undefined, path ?? "missing", `${cost}: apt-get install ${debian}`, lack);
   });
   const plugins = ["/usr/lib/cni", "/opt/cni/bin"].find((dir) => existsSync(join(dir, "bridge")));

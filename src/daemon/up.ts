@@ -1,9 +1,11 @@
 import { join } from "node:path";
+import { messageOf, type Log } from "#base";
 import type { Places, Say, UpFlags } from "#cli";
 import { startCri } from "#cri";
 import { linuxKernel } from "#kernel";
 import { startKubelet } from "#kubelet";
 import { startScheduler } from "#scheduler";
+import { createCriClient } from "#wire";
 import { startContainerd } from "./containerd.ts";
 import { startControlPlane } from "./control-plane.ts";
 import { openEngine } from "./engine.ts";
@@ -30,6 +32,10 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
   const containerd =
     flags.containerd ??
     stack.use(await startContainerd({ dataDir, runDir, certsDir, sandboxImage: flags.sandboxImage, log })).socket;
+  if (flags.containerd === undefined) {
+    const fetched = fetchSandboxImage(containerd, flags.sandboxImage, signal, log);
+    stack.defer(() => fetched);
+  }
   const engine = stack.use(await openEngine(places, log));
   const criSocket = join(places.runDir, "cri.sock");
   stack.use(await startCri({ engine, listen: criSocket, upstream: containerd, runDir: places.runDir, log }));
@@ -51,10 +57,22 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
       log,
     }),
   );
-  await kubelet.ready;
+  await Promise.race([kubelet.ready, aborted(signal)]);
+  if (signal.aborted) return;
   say(`Node ${node} is Ready: export KUBECONFIG=${flags.kubeconfig}`);
   await aborted(signal);
   await kubelet.stopPods();
+}
+
+/** So that the first Pod need not wait for it. Where it cannot be had, that Pod says why. */
+async function fetchSandboxImage(socket: string, image: string, signal: AbortSignal, log: Log): Promise<void> {
+  using client = createCriClient(socket);
+  try {
+    const { image: present } = await client.imageStatus({ image: { image } }, { signal });
+    if (present === undefined) await client.pullImage({ image: { image } }, { signal });
+  } catch (error) {
+    log.debug({ image, error: messageOf(error) }, "the sandbox image could not be fetched beforehand");
+  }
 }
 
 /** Resolves when the signal is aborted. */

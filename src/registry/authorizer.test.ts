@@ -7,7 +7,7 @@ import { describe, pieces } from "../../test/support/content.ts";
 import { fail, startFakeRegistry, type FakeRegistry } from "../../test/support/fake-registry.ts";
 import { mergeScopes } from "./authorizer.ts";
 import { createRegistry, noCredentials, type Registry } from "./index.ts";
-import type { WireResponse } from "./transport.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 function client(): Registry {
   const patience = { attempts: 3, base: 1, cap: 2 };

@@ -1,7 +1,7 @@
 import { Failure } from "#base";
 import { MANIFEST_LIMIT, digestOf, algorithmOf, type Descriptor } from "#oci";
 import { networkFailure } from "./network-failure.ts";
-import type { WireResponse } from "./transport.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 /** Reads a whole body of at most `limit` bytes. @throws Failure TOO_LARGE, REGISTRY_UNAVAILABLE; the signal's reason */
 export async function readAll(

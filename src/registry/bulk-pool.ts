@@ -1,6 +1,6 @@
 import { BulkConnection, type BulkTarget } from "./bulk-connection.ts";
 import { Slabs } from "./slabs.ts";
-import type { WireBody, WireResponse } from "./transport.ts";
+import type { WireBody, WireResponse } from "./wire-response.ts";
 
 /** A connection that nobody uses is closed after this. Milliseconds. */
 const IDLE = 10_000;

@@ -4,7 +4,8 @@ import { parseChallenges } from "./challenge.ts";
 import { strangerTls, type Endpoint } from "./endpoint.ts";
 import { isNotTls, isUnreachable, networkFailure, plainUrl } from "./network-failure.ts";
 import { isPassing, pause, RETRY_AFTER_LIMIT, retryAfter, wait, type Patience } from "./patience.ts";
-import type { Line, Transport, WireRequest, WireResponse } from "./transport.ts";
+import type { Line, Transport, WireRequest } from "./transport.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const REDIRECT_LIMIT = 10;

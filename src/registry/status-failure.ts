@@ -1,6 +1,6 @@
 import { Failure, type Code } from "#base";
 import { plainUrl } from "./network-failure.ts";
-import type { WireResponse } from "./transport.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 /** More of an error body than this is never read. Bytes. */
 const BODY_LIMIT = 8 * 1024;

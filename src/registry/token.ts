@@ -3,7 +3,8 @@ import type { Credentials } from "#oci";
 import type { Challenge } from "./challenge.ts";
 import { readUpTo } from "./body.ts";
 import { plainUrl } from "./network-failure.ts";
-import type { WireRequest, WireResponse } from "./transport.ts";
+import type { WireRequest } from "./transport.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 export interface Token {
   readonly value: string;

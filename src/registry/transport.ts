@@ -5,6 +5,7 @@ import { BulkPool } from "./bulk-pool.ts";
 import type { TlsProfile } from "./endpoint.ts";
 import { proxyOf, type Proxies } from "./proxies.ts";
 import { systemAuthorities } from "./system-authorities.ts";
+import type { WireResponse } from "./wire-response.ts";
 
 /** How long to wait for what, in milliseconds. */
 export interface Timeouts {
@@ -34,21 +35,6 @@ export interface WireRequest {
   readonly signal?: AbortSignal | undefined;
   /** A GET whose body is a blob: it is read over connections made for many bytes. */
   readonly isBulk?: boolean;
-}
-
-export interface WireResponse {
-  readonly statusCode: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Has to be read to its end, dumped or destroyed. */
-  readonly body: WireBody;
-}
-
-export interface WireBody extends AsyncIterable<Uint8Array> {
-  /** Throws away what is left. */
-  dump(): Promise<void>;
-  destroy(): unknown;
-  /** Where present: takes back a piece whose bytes may be overwritten. */
-  release?(piece: Uint8Array): void;
 }
 
 /** The connections of one registry client: kept alive, few per host. It follows no redirects and knows no passwords. */
