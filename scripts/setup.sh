@@ -23,13 +23,13 @@ need runc /usr/sbin/runc /usr/bin/runc /usr/local/sbin/runc /usr/local/bin/runc
 need containernetworking-plugins /usr/lib/cni/bridge /opt/cni/bin/bridge
 need iptables /usr/sbin/iptables /sbin/iptables
 need iproute2 /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip
+need procps /usr/bin/ps /bin/ps
 need docker-registry /usr/bin/docker-registry
 need catatonit /usr/bin/catatonit /usr/libexec/podman/catatonit
 if ! dpkg -s busybox-static >/dev/null 2>&1; then missing="$missing busybox-static"; fi
 if ! command -v kubectl >/dev/null 2>&1; then missing="$missing kubernetes-client"; fi
 if [ "${1-}" = --tests ]; then
   need umoci /usr/bin/umoci
-  need zstd /usr/bin/zstd
   need openssl /usr/bin/openssl
   need apache2-utils /usr/bin/htpasswd
 fi
