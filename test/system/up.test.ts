@@ -141,6 +141,27 @@ for (const [name, kubectl] of [
     });
   });
 
+test("kubectl debug looks into a running Pod, its image volume included", async () => {
+  await using up = await startUp(world);
+  out(up.kubectl("apply", "-f", POD));
+  out(up.kubectl("wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"));
+  const image = "registry.k8s.io/e2e-test-images/echoserver:2.3";
+  out(
+    up.kubectl(
+      "debug",
+      "pod",
+      `--image=${image}`,
+      "--container=look",
+      "--target=test",
+      "--",
+      "cat",
+      "/proc/1/root/volume/file",
+    ),
+  );
+  await until("the debugger has ended", () => up.kubectl("logs", "pod", "-c", "look").out === "2\n" || undefined);
+  out(up.kubectl("delete", "pod", "pod", "--timeout=40s"));
+});
+
 test("SIGKILL and a new start keep running Pods, their mounts and the API's objects", async () => {
   let up = await startUp(world);
   try {
