@@ -12,20 +12,7 @@ import {
   type TarEntry,
   type TarHeader,
 } from "#tar";
-
-const PLAIN: TarHeader = {
-  path: "f",
-  type: "file",
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  size: 0,
-  linkname: "",
-  devmajor: 0,
-  devminor: 0,
-  xattrs: new Map(),
-};
+import { PLAIN } from "../../test/support/tar-header.ts";
 
 function over(archive: Uint8Array): TarBytes {
   return {

@@ -5,22 +5,9 @@ import { isFailure } from "#base";
 import { digestOf } from "#oci";
 import { readTar, TAR_END, tarHeader, type TarBytes, type TarHeader, type TarLimits } from "#tar";
 import { applyLayer, createTree, finish, lookup, type TreeLimits } from "#tree";
+import { PLAIN } from "../../test/support/tar-header.ts";
 
 const BLOB = digestOf("a blob");
-const PLAIN: TarHeader = {
-  path: "f",
-  type: "file",
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  size: 0,
-  linkname: "",
-  devmajor: 0,
-  devminor: 0,
-  xattrs: new Map(),
-};
-
 /** An archive that is never in memory: `head` once, then `body` again and again. */
 function repeated(head: Uint8Array, body: Uint8Array, times: number): TarBytes {
   const size = head.length + body.length * times;

@@ -6,10 +6,11 @@ import { after, before, test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { isFailure } from "#base";
 import { digestOf, MEDIA } from "#oci";
-import { TAR_END, tarHeader, type TarHeader } from "#tar";
+import { TAR_END, tarHeader } from "#tar";
 import { startEngine } from "../support/engine.ts";
 import { startFakeRegistry, type FakeRegistry } from "../support/fake-registry.ts";
 import { tarOf } from "../support/packagings.ts";
+import { PLAIN } from "../support/tar-header.ts";
 
 let registry: FakeRegistry;
 before(async () => {
@@ -18,20 +19,6 @@ before(async () => {
 after(async () => {
   await registry[Symbol.asyncDispose]();
 });
-
-const PLAIN: TarHeader = {
-  path: "f",
-  type: "file",
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  size: 0,
-  linkname: "",
-  devmajor: 0,
-  devminor: 0,
-  xattrs: new Map(),
-};
 
 /** A million members in less than a megabyte: zstd frames of ten thousand headers, a hundred times. */
 function bomb(): Buffer {
