@@ -83,6 +83,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
   };
 
   const pull = async (request: ImageRequest, image: string, signal: AbortSignal): Promise<string> => {
+    limits.spend();
     const credentials = await request.credentials();
     const failures: string[] = [];
     let last: unknown;

@@ -1,8 +1,14 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "#base";
 
 export interface PullLimits {
-  /** Waits for a free place and for the rate; call what it returns when the pull is over. Rejects when aborted. */
+  /** Waits for a free place; call what it returns when the pull is over. Rejects when aborted. */
   acquire(signal: AbortSignal): Promise<() => void>;
+  /**
+   * Counts one pull against the rate. A pull over it does not wait: it fails, and its back-off brings it again.
+   *
+   * @throws Failure PULL_QPS_EXCEEDED
+   */
+  spend(): void;
 }
 
 export interface PullLimitOptions {
@@ -14,20 +20,12 @@ export interface PullLimitOptions {
   readonly burst: number;
 }
 
-/** A pull over the limits waits its turn; it does not fail. */
 export function createPullLimits({ maxParallel, qps, burst }: PullLimitOptions): PullLimits {
   const waiting: (() => void)[] = [];
   let free = maxParallel > 0 ? maxParallel : Number.POSITIVE_INFINITY;
   let tokens = burst;
   let at = performance.now();
 
-  const token = (): number => {
-    if (qps <= 0) return 0;
-    const now = performance.now();
-    tokens = Math.min(burst, tokens + ((now - at) * qps) / 1000) - 1;
-    at = now;
-    return tokens >= 0 ? 0 : (-tokens * 1000) / qps;
-  };
   const leave = (): void => {
     const next = waiting.shift();
     // The place is handed on: nobody who comes later may take it first.
@@ -50,18 +48,19 @@ export function createPullLimits({ maxParallel, qps, burst }: PullLimitOptions):
         signal.addEventListener("abort", abort, { once: true });
         await turn.promise.finally(() => signal.removeEventListener("abort", abort));
       }
-      try {
-        const wait = token();
-        if (wait > 0) await sleep(wait, undefined, { signal });
-      } catch (error) {
-        leave();
-        throw error;
-      }
       let left = false;
       return () => {
         if (!left) leave();
         left = true;
       };
+    },
+    spend() {
+      if (qps <= 0) return;
+      const now = performance.now();
+      tokens = Math.min(burst, tokens + ((now - at) * qps) / 1000);
+      at = now;
+      if (tokens < 1) throw new Failure("RESOURCE_EXHAUSTED", "PULL_QPS_EXCEEDED", "pull QPS exceeded");
+      tokens--;
     },
   };
 }
