@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { IncomingMessage } from "node:http";
+import https from "node:https";
 import { test } from "node:test";
 import type { FakeApi } from "./testing/fake-api.ts";
 import { startNode } from "./testing/node.ts";
@@ -17,7 +19,17 @@ const STANDARD = [
   /^PATCH \/api\/v1\/namespaces\/[^/]+\/events\/[^/]+$/,
   /^GET \/api\/v1\/namespaces\/[^/]+\/(secrets|configmaps)\/[^/]+$/,
   /^POST \/api\/v1\/namespaces\/[^/]+\/serviceaccounts\/[^/]+\/token$/,
+  /^POST \/apis\/authentication\.k8s\.io\/v1\/tokenreviews$/,
+  /^POST \/apis\/authorization\.k8s\.io\/v1\/subjectaccessreviews$/,
 ];
+
+/** Somebody with a token looks at the kubelet's own API. */
+function visit(port: number): Promise<IncomingMessage> {
+  const options = { host: "127.0.0.1", port, path: "/pods", rejectUnauthorized: false, agent: false as const };
+  return new Promise((resolve, reject) => {
+    https.get({ ...options, headers: { authorization: "Bearer token-of-default" } }, resolve).on("error", reject);
+  });
+}
 
 test("the kubelet asks an API server for standard things only", async () => {
   const asked: string[] = [];
@@ -82,6 +94,8 @@ test("the kubelet asks an API server for standard things only", async () => {
   await node.when("all", (pod) => pod.status?.containerStatuses?.[0]?.restartCount === 1);
   await node.restart();
   await node.kubelet.ready;
+  const response = await visit(node.kubelet.port);
+  assert.equal(response.statusCode, 403);
   node.api.drop("pods", "default", "all", 1);
   await node.gone("all");
   await node.kubelet[Symbol.asyncDispose]();

@@ -46,15 +46,42 @@ async function logged(node: TestNode): Promise<string> {
 const line = (second: number, text: string, tag = "F", stream = "stdout"): string =>
   `2026-11-23T10:00:${String(second).padStart(2, "0")}.000000000Z ${stream} ${tag} ${text}\n`;
 
-test("nobody is served without a certificate of the client authority", async () => {
+test("nobody is served without a certificate of the client authority or a token that the API server knows", async () => {
   await using node = await startNode();
   const { options } = await caller(node);
-  const stranger = { ...options, cert: undefined, key: undefined };
-  await assert.rejects(
+  const own = await openPki(join(node.directory, "other-pki"));
+  const foreign = await own.clientCertificate({ commonName: "kube-apiserver", organizations: ["system:masters"] });
+  const get = (extra: object): Promise<number | undefined> =>
     new Promise((resolve, reject) => {
-      https.get({ ...stranger, path: "/pods" }, resolve).on("error", reject);
-    }),
-  );
+      const call = https.get({ ...options, cert: undefined, key: undefined, path: "/pods", ...extra }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      call.on("error", reject);
+    });
+  assert.equal(await get({}), 401);
+  assert.equal(await get(foreign), 401);
+  assert.equal(await get({ headers: { authorization: "Bearer made-up" } }), 401);
+});
+
+test("a token opens what the API server allows its user: the figures, say, and no more", async () => {
+  await using node = await startNode();
+  node.api.mayDo = (user, subresource) =>
+    user === "system:serviceaccount:default:reader" && ["stats", "metrics"].includes(subresource);
+  const { options } = await caller(node);
+  const get = (path: string, account: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const headers = { authorization: `Bearer token-of-${account}` };
+      const call = https.get({ ...options, cert: undefined, key: undefined, path, headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      call.on("error", reject);
+    });
+  assert.equal(await get("/stats/summary", "reader"), 200);
+  assert.equal(await get("/metrics?x", "reader"), 200);
+  assert.equal(await get("/pods", "reader"), 403);
+  assert.equal(await get("/stats/summary", "other"), 403);
 });
 
 test("a certificate alone opens nothing: whom the API server does not allow is refused, upgraded or not", async () => {
@@ -78,7 +105,10 @@ test("a certificate alone opens nothing: whom the API server does not allow is r
       .end();
   });
   assert.equal(refused.statusCode, 403);
-  assert.match((await get("/pods")).text, /user=system:node:other, verb=get, resource=nodes, subresource=proxy/);
+  assert.match(
+    (await get("/pods")).text,
+    /user=system:node:other, verb=get, resource=nodes, subresource\(s\)=\[proxy\]/,
+  );
 });
 
 test("/pods, /healthz and /metrics tell what runs", async () => {

@@ -20,7 +20,7 @@ export interface KubeletServerOptions {
   /** 0: any. */
   readonly port: number;
   readonly certificate: { readonly cert: string; readonly key: string };
-  /** Who signs callers' certificates. PEM */
+  /** Who signs callers' certificates; a caller without one may show a bearer token. PEM */
   readonly clientCa: string;
 }
 
@@ -40,7 +40,8 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
       key: options.certificate.key,
       ca: options.clientCa,
       requestCert: true,
-      rejectUnauthorized: true,
+      // Who shows no certificate may have a token.
+      rejectUnauthorized: false,
     },
     (request, response) => {
       answer(door, request, response).catch((error: unknown) => refuse(response, error));
@@ -247,6 +248,7 @@ function json(response: ServerResponse, body: object): void {
 const STATUS: Readonly<Record<string, number>> = {
   NOT_FOUND: 404,
   INVALID_ARGUMENT: 400,
+  UNAUTHENTICATED: 401,
   PERMISSION_DENIED: 403,
   UNAVAILABLE: 503,
 };

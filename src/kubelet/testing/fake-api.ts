@@ -6,12 +6,18 @@ import type { KubeClient, KubeList, PatchType, Query, WatchEvent } from "#wire";
 
 type Stored = KubeObject & { spec?: unknown; status?: unknown };
 
+interface AccessReview {
+  readonly spec: { readonly user: string; readonly resourceAttributes: { readonly subresource: string } };
+}
+
 const TYPES: Readonly<Record<string, string>> = { pods: "v1.Pod", nodes: "v1.Node", events: "v1.Event" };
 
 /** An API server in memory, behind the client's interface: what a kubelet and a scheduler use, deletion with grace included. */
 export interface FakeApi extends KubeClient {
   /** `POST /api/v1/…` of every request but watches, in order. */
   readonly requests: string[];
+  /** Whether the user of a SubjectAccessReview may do what it asks about. Default: nobody. A token that was requested is known. */
+  mayDo: (user: string, subresource: string) => boolean;
   /** Puts an object there as `kubectl apply` would, defaults for Pods included. */
   put<T extends KubeObject>(resource: string, object: T): T;
   /** As `kubectl delete`: with grace where it is a Pod. */
@@ -75,6 +81,7 @@ export function fakeApi(): FakeApi {
 
   const api: FakeApi = {
     requests,
+    mayDo: () => false,
     async get<T>(path: string): Promise<T> {
       note("GET", path);
       return structuredClone(must(path)) as T;
@@ -102,7 +109,18 @@ export function fakeApi(): FakeApi {
       }
     },
     async create<T>(path: string, body: object): Promise<T> {
-      if (path.endsWith("accessreviews")) return { ...body, status: { allowed: false } } as T;
+      if (path.endsWith("subjectaccessreviews")) {
+        const { user, resourceAttributes } = (body as AccessReview).spec;
+        return { ...body, status: { allowed: api.mayDo(user, resourceAttributes.subresource) } } as T;
+      }
+      if (path.endsWith("tokenreviews")) {
+        const account = /^token-of-(.*)$/.exec((body as { spec: { token: string } }).spec.token)?.[1];
+        const user = { username: `system:serviceaccount:default:${account}`, groups: ["system:authenticated"] };
+        return {
+          ...body,
+          status: account === undefined ? { authenticated: false } : { authenticated: true, user },
+        } as T;
+      }
       note("POST", path);
       const object = body as Stored;
       if (path.endsWith("/binding")) {
