@@ -28,7 +28,8 @@ export async function remove(store: Store, name: string): Promise<void> {
     records.deleteManifest(record.digest);
     return record;
   });
-  if (removed !== undefined) await store.collect();
+  // An interrupted pull of something else is no part of it.
+  if (removed !== undefined) await store.collect({ keepUnfinished: true });
 }
 
 /**

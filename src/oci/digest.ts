@@ -32,6 +32,11 @@ export function hexOf(digest: Digest): string {
   return digest.slice(digest.indexOf(":") + 1);
 }
 
+/** The digest whose hex digits these are: 64 of a sha256, 128 of a sha512. */
+export function digestNamed(hex: string): Digest {
+  return `${hex.length > 64 ? "sha512" : "sha256"}:${hex}` as Digest;
+}
+
 export function digestOf(bytes: Uint8Array | string, algorithm: Algorithm = "sha256"): Digest {
   return finish(createHash(algorithm).update(bytes), algorithm);
 }

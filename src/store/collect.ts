@@ -1,10 +1,13 @@
-import { readdirSync, rmSync, statSync } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { readdirSync, renameSync, statSync } from "node:fs";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { hexOf, type Digest } from "#oci";
+import { errnoOf } from "#base";
+import { digestNamed, hexOf, type Digest } from "#oci";
+import { diskFailure } from "./disk-failure.ts";
 import { livingHolders } from "./holder.ts";
 import type { Layout } from "./layout.ts";
-import { tryLockDirectory } from "./lock.ts";
+import { lockDirectory, tryLockDirectory } from "./lock.ts";
 import type { Records } from "./records.ts";
 
 export interface Collected {
@@ -14,32 +17,66 @@ export interface Collected {
   readonly removed: readonly string[];
 }
 
-/** Files deleted in one transaction: others wait for the records no longer than that takes. */
+export interface CollectOptions {
+  /** What an interrupted pull has fetched so far stays, so that it goes on there. */
+  readonly keepUnfinished?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Files moved aside in one transaction: others wait for the records no longer than that takes. */
 const BATCH = 16;
 
 /**
- * Whoever needs something says so in the records before looking whether it is there; deletion happens inside a write transaction
- * that has seen nobody say so. So nothing is deleted under anybody's eyes, in this process or in another.
+ * Whoever needs something says so in the records before looking whether it is there; it is moved aside inside a write transaction
+ * that has seen nobody say so. So nothing is taken from under anybody's eyes, in this process or in another. Freeing the space takes
+ * longer, and happens when the records are free again: who is killed in between leaves files in a directory of unfinished work, which
+ * the next one to open the store removes.
  */
-export async function collect(layout: Layout, records: Records, signal?: AbortSignal): Promise<Collected> {
+export async function collect(
+  layout: Layout,
+  records: Records,
+  { keepUnfinished = false, signal }: CollectOptions = {},
+): Promise<Collected> {
+  let freed = 0;
+  const removed: string[] = [];
+  // First of all, and without a word in the records: on a full disk this makes the room for what is written to them.
+  for (const name of keepUnfinished ? [] : await readdir(layout.ingests)) {
+    const locked = tryLockDirectory(join(layout.ingests, name));
+    if (locked === undefined) continue;
+    await using directory = locked;
+    freed += bytesUnder(directory.path);
+    directory.discard();
+  }
+
   const living = livingHolders(layout.holders);
   for (const { id, holder } of records.leases()) if (!living.has(holder)) records.deleteLease(id);
 
-  let freed = 0;
-  const removed: string[] = [];
-  const remove = (path: string, digest: string) => {
-    freed += bytesUnder(path);
-    rmSync(path, { recursive: true, force: true });
+  await using aside = await lockDirectory(join(layout.ingests, `collected-${randomUUID()}`), signal);
+  aside.discard();
+  const moved: string[] = [];
+  const moveAside = (path: string, digest: Digest): void => {
+    const to = join(aside.path, hexOf(digest));
+    if (!renamed(path, to)) return;
+    moved.push(to);
     removed.push(digest);
+  };
+  const free = async (): Promise<void> => {
+    for (const path of moved.splice(0)) {
+      freed += bytesUnder(path);
+      await rm(path, { recursive: true, force: true });
+    }
   };
 
   const snapshots = (await readdir(layout.snapshots)).map((name) => ({ name, hex: name.replace(/\.erofs$/, "") }));
-  for (const batch of batches(snapshots.filter(({ hex }) => !neededSnapshots(records).has(hex)))) {
+  const unneeded = neededSnapshots(records);
+  for (const batch of batches(snapshots.filter(({ hex }) => !unneeded.has(hex)))) {
     signal?.throwIfAborted();
     records.transaction(() => {
       const needed = neededSnapshots(records);
-      for (const { name, hex } of batch) if (!needed.has(hex)) remove(join(layout.snapshots, name), `sha256:${hex}`);
+      for (const { name, hex } of batch)
+        if (!needed.has(hex)) moveAside(join(layout.snapshots, name), digestNamed(hex));
     });
+    await free();
   }
 
   const needed = neededBlobs(records);
@@ -48,20 +85,25 @@ export async function collect(layout: Layout, records: Records, signal?: AbortSi
     records.transaction(() => {
       const stillNeeded = neededBlobs(records);
       for (const hex of batch.filter((hex) => !stillNeeded.has(hex))) {
-        remove(join(layout.blobs, hex), `sha256:${hex}`);
-        records.deleteFormsOfStored(`sha256:${hex}` as Digest);
+        const digest = digestNamed(hex);
+        moveAside(join(layout.blobs, hex), digest);
+        records.deleteFormsOfStored(digest);
       }
     });
-  }
-
-  for (const name of await readdir(layout.ingests)) {
-    const locked = tryLockDirectory(join(layout.ingests, name));
-    if (locked === undefined) continue;
-    await using directory = locked;
-    freed += bytesUnder(directory.path);
-    directory.discard();
+    await free();
   }
   return { freed, removed };
+}
+
+/** False where another one has moved it. */
+function renamed(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return false;
+    throw diskFailure(error, `collecting ${from}`);
+  }
 }
 
 function neededSnapshots(records: Records): ReadonlySet<string> {
