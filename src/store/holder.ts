@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { tryLock } from "#kernel";
+import { diskFailure } from "./disk-failure.ts";
 import { isStill } from "./lock.ts";
 
 /** One process (or one engine in it) that holds leases. Its lock dies with it, and then its leases count no more. */
@@ -14,7 +15,7 @@ export class Holder implements Disposable {
     for (;;) {
       const id = randomUUID();
       const path = join(directory, id);
-      const fd = openSync(path, "wx", 0o600);
+      const fd = create(path);
       // Whoever looks between these two steps takes us for dead.
       if (tryLock(fd) && isStill(path, fd)) {
         this.id = id;
@@ -30,6 +31,14 @@ export class Holder implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.#path, { force: true });
     closeSync(this.#fd);
+  }
+}
+
+function create(path: string): number {
+  try {
+    return openSync(path, "wx", 0o600);
+  } catch (error) {
+    throw diskFailure(error, `making ${path}`);
   }
 }
 

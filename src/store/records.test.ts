@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { isFailure } from "#base";
+import { linuxKernel } from "#kernel";
 import { digestOf } from "#oci";
 import { Records, type ManifestRecord } from "./records.ts";
 
@@ -85,5 +86,49 @@ test("records of a later version, or that are none, are refused and left as they
       () => new Records(path),
       (error) => isFailure(error, "RECORDS_UNUSABLE"),
     );
+  });
+});
+
+test("a full disk is said as such, leaves nothing of a transaction, and is over when there is room", () => {
+  within((path) => {
+    const dir = dirname(path);
+    const kernel = linuxKernel();
+    kernel.mountTmpfs(dir, { sizeBytes: 1024 * 1024 }, {});
+    try {
+      using records = new Records(path);
+      const filler = join(dir, "filler");
+      writeFileSync(filler, Buffer.alloc(512 * 1024));
+      const large = { ...manifest, digest: digestOf("large"), bytes: Buffer.alloc(600 * 1024) };
+      const put = () => {
+        records.putManifest(manifest);
+        records.putManifest(large);
+      };
+      const isFull = (error: unknown) => isFailure(error, "NO_SPACE") && /the disk is full/.test(error.message);
+      assert.throws(() => records.transaction(put), isFull);
+      assert.deepEqual(records.manifests(), []);
+      assert.throws(() => records.putManifest(large), isFull);
+      rmSync(filler);
+      records.putManifest(large);
+      assert.equal(records.manifests().length, 1);
+    } finally {
+      kernel.unmount(dir);
+    }
+  });
+});
+
+test("records that cannot be written are said to be so", () => {
+  within((path) => {
+    new Records(path)[Symbol.dispose]();
+    const kernel = linuxKernel();
+    const dir = dirname(path);
+    kernel.bind(dir, dir, { readOnly: true });
+    try {
+      assert.throws(
+        () => new Records(path).deleteReference("x"),
+        (error) => isFailure(error, "READ_ONLY_STORE"),
+      );
+    } finally {
+      kernel.unmount(dir);
+    }
   });
 });

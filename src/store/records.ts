@@ -1,6 +1,8 @@
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { Failure, messageOf } from "#base";
 import type { Digest } from "#oci";
+import { diskFailure } from "./disk-failure.ts";
 
 const VERSION = 1;
 const SCHEMA = `
@@ -95,13 +97,23 @@ export class Records implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
-  /** @throws Failure RECORDS_UNUSABLE where the file is of a later version or damaged. */
+  /**
+   * Every method throws Failure NO_SPACE, READ_ONLY_STORE or DISK_ERROR where the disk does not do its part.
+   *
+   * @throws Failure RECORDS_UNUSABLE where the file is of a later version or damaged.
+   */
   constructor(path: string) {
+    let db: DatabaseSync | undefined;
     try {
-      this.#db = new DatabaseSync(path, { timeout: 10_000, enableForeignKeyConstraints: true });
+      // Where it cannot be opened the kernel says why, and SQLite only that.
+      closeSync(openSync(path, "a", 0o600));
+      db = new DatabaseSync(path, { timeout: 10_000, enableForeignKeyConstraints: true });
+      this.#db = db;
       this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
       this.#migrate(path);
-    } catch (cause) {
+    } catch (error) {
+      db?.close();
+      const cause = diskFailure(error, `opening the records ${path}`);
       if (cause instanceof Failure) throw cause;
       throw unusable(path, messageOf(cause), cause);
     }
@@ -109,10 +121,10 @@ export class Records implements Disposable {
 
   /** Runs `work` alone among all writers of all processes; all of it happens or nothing. Keep it short. */
   transaction<T>(work: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE");
+    attempt(() => this.#db.exec("BEGIN IMMEDIATE"));
     try {
       const result = work();
-      this.#db.exec("COMMIT");
+      attempt(() => this.#db.exec("COMMIT"));
       return result;
     } catch (error) {
       // Some failures, a full disk among them, have rolled back already.
@@ -266,21 +278,30 @@ export class Records implements Disposable {
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#statement(sql).run(...values);
+    attempt(() => this.#statement(sql).run(...values));
   }
 
   #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#statement(sql).get(...values);
+    return attempt(() => this.#statement(sql).get(...values));
   }
 
   #all(sql: string, ...values: SQLInputValue[]): readonly Row[] {
-    return this.#statement(sql).all(...values);
+    return attempt(() => this.#statement(sql).all(...values));
   }
 
   #statement(sql: string): StatementSync {
     let statement = this.#statements.get(sql);
     if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
     return statement;
+  }
+}
+
+/** SQLite tells of a full disk in its own way. */
+function attempt<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw diskFailure(error, "using the records");
   }
 }
 

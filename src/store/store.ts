@@ -3,7 +3,7 @@ import { open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isFailure, type CallOptions, type Progress } from "#base";
 import { hexOf, type Descriptor, type Digest, type Source } from "#oci";
-import { collect, type Collected } from "./collect.ts";
+import { collect, type Collected, type CollectOptions } from "./collect.ts";
 import { DigestPool } from "./digest-pool.ts";
 import {
   INFLATE_LIMITS,
@@ -21,6 +21,7 @@ import { blobPath, openLayout, type Layout } from "./layout.ts";
 import { lockDirectory, tryLockDirectory, type LockedDirectory } from "./lock.ts";
 import { PATIENCE, type PatienceOptions } from "./patience.ts";
 import { Records } from "./records.ts";
+import { keepReserve, releaseReserve } from "./reserve.ts";
 import { SharedCalls } from "./shared-calls.ts";
 import { Slots } from "./slots.ts";
 import { HEAD } from "./sniff.ts";
@@ -51,9 +52,20 @@ export class Store implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #fetches = new SharedCalls<StoredBlob, Progress>();
 
-  /** @throws Failure READ_ONLY_STORE, RECORDS_UNUSABLE */
+  /** @throws Failure READ_ONLY_STORE, NO_SPACE, RECORDS_UNUSABLE */
   static async open(options: StoreOptions): Promise<Store> {
     const layout = openLayout(options.dataDir);
+    try {
+      const store = await Store.#openAt(layout, options);
+      keepReserve(layout);
+      return store;
+    } catch (error) {
+      if (!isFailure(error, "NO_SPACE") || !releaseReserve(layout)) throw error;
+      return await Store.#openAt(layout, options);
+    }
+  }
+
+  static async #openAt(layout: Layout, options: StoreOptions): Promise<Store> {
     // SQLite does not wait for one another's first opening of a database.
     await using place = await lockDirectory(join(layout.ingests, "records"));
     place.discard();
@@ -136,8 +148,8 @@ export class Store implements AsyncDisposable {
   }
 
   /** Deletes every blob, snapshot and unfinished write that no manifest and no lease of a living process needs. */
-  async collect(call?: CallOptions): Promise<Collected> {
-    return await collect(this.layout, this.records, call?.signal);
+  async collect(options?: CollectOptions): Promise<Collected> {
+    return await collect(this.layout, this.records, options);
   }
 
   /** The digest of a stored blob as it is on disk now. */

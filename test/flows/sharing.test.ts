@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -166,6 +177,58 @@ test("a full disk is a clear error; what is there stays, and the pull goes on wh
     kernel.unmount(dir);
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test("on a disk that is full to the last byte the store can be opened, and what it holds be removed", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "orlop-full-"));
+  const kernel = linuxKernel();
+  kernel.mountTmpfs(dir, { sizeBytes: 24 * MIB }, {});
+  try {
+    await using registry = await startFakeRegistry();
+    const { reference } = putArtifact(registry, "x", { model: randomBytes(8 * MIB) });
+    {
+      await using node = await startEngine({ dir, mounter: "directory" });
+      await node.engine.pull({ reference });
+    }
+    const filler = openSync(join(dir, "filler"), "w");
+    assert.throws(
+      () => {
+        for (;;) writeSync(filler, Buffer.alloc(4096));
+      },
+      { code: "ENOSPC" },
+    );
+    closeSync(filler);
+    await using node = await startEngine({ dir, mounter: "directory" });
+    assert.equal((await node.engine.list()).length, 1);
+    const { freed } = await node.engine.prune({ downTo: 0 });
+    assert.ok(freed >= 8 * MIB, String(freed));
+    assert.deepEqual(await node.engine.list(), []);
+    await node.engine.pull({ reference });
+  } finally {
+    kernel.unmount(dir);
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test("to remove one object takes nothing from the interrupted pull of another", async () => {
+  await using registry = await startFakeRegistry();
+  const [big, small] = [randomBytes(40 * MIB), "small"].map((content, i) =>
+    putArtifact(registry, `x${i}`, { content }),
+  );
+  assert.ok(big !== undefined && small !== undefined);
+  await using node = await startEngine();
+  await node.engine.pull({ reference: small.reference });
+  {
+    const received = Promise.withResolvers<void>();
+    await using early = await startEngine({ dir: node.dir });
+    const onProgress = (progress: { received: number }) => progress.received > 10 * MIB && received.resolve();
+    early.engine.pull({ reference: big.reference }, { onProgress }).catch(() => undefined);
+    await received.promise;
+  }
+  await node.engine.remove(small.reference);
+  const before = asked(registry, big.layers[0]);
+  await node.engine.pull({ reference: big.reference });
+  assert.ok(asked(registry, big.layers[0]) - before <= 30 * MIB, "what was there is not asked for again");
 });
 
 test("a data directory that cannot be written is a clear error", async () => {
