@@ -1,15 +1,18 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Log } from "#base";
+import { messageOf, type Log } from "#base";
 import type { ApiServerFlags, Places } from "#cli";
 import { startApiServer, type ApiServer } from "#apiserver";
 import { kubeconfig, openPki, type KubeClientOptions, type Pki } from "#wire";
+
+/** A day: certificates last a year, and are issued anew when a third of that is left. Milliseconds. */
+const RENEW_EVERY = 86_400_000;
 
 /** A running API server, and how to reach it as somebody. */
 export interface ControlPlane extends AsyncDisposable {
   readonly server: ApiServer;
   readonly pki: Pki;
-  /** A client's options with a certificate for that user. */
+  /** A client's options with a certificate for that user, which is renewed for as long as the control plane runs. */
   as(commonName: string, organizations: readonly string[]): Promise<KubeClientOptions>;
 }
 
@@ -33,9 +36,17 @@ export async function startControlPlane(
     ...(emulatedVersion === undefined ? {} : { emulatedVersion }),
     log,
   });
+  const renewals: NodeJS.Timeout[] = [];
   const as = async (commonName: string, organizations: readonly string[]): Promise<KubeClientOptions> => {
-    const { cert, key } = await pki.clientCertificate({ commonName, organizations });
-    return { server: server.url, ca: pki.ca, cert, key };
+    const issue = () => pki.clientCertificate({ commonName, organizations });
+    let current = await issue();
+    const renew = (): void =>
+      void issue().then(
+        (next) => (current = next),
+        (error: unknown) => log.warn({ user: commonName, error: messageOf(error) }, "certificate not renewed"),
+      );
+    renewals.push(setInterval(renew, RENEW_EVERY).unref());
+    return { server: server.url, ca: pki.ca, ...current, renewed: () => current };
   };
   const { cert, key } = await pki.clientCertificate({ commonName: "orlop-admin", organizations: ["system:masters"] });
   mkdirSync(dirname(flags.kubeconfig), { recursive: true });
@@ -44,5 +55,13 @@ export async function startControlPlane(
   });
   // The mode above counts for a new file only.
   chmodSync(flags.kubeconfig, 0o600);
-  return { server, pki, as, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  return {
+    server,
+    pki,
+    as,
+    async [Symbol.asyncDispose]() {
+      for (const renewal of renewals) clearInterval(renewal);
+      await server[Symbol.asyncDispose]();
+    },
+  };
 }

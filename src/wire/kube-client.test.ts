@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
+import https from "node:https";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import type { TLSSocket } from "node:tls";
 import { isFailure, silent } from "#base";
 import type { KubeObject } from "#k8s";
-import { createKubeClient, kubePath, startInformer, type KubeClient } from "#wire";
+import { createKubeClient, kubeconfig, kubePath, loadKubeconfig, openPki, startInformer, type KubeClient } from "#wire";
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse, body: string) => void;
 
@@ -82,6 +87,40 @@ test("a patch says which kind it is, and the token goes along", async () => {
     ["application/merge-patch+json", "Bearer secret", '{"a":1}'],
     ["application/strategic-merge-patch+json", "Bearer secret", '{"a":1}'],
   ]);
+});
+
+test("a certificate that is renewed in its files is used from the next request on, half of a pair is not", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "orlop-kube-client-"));
+  const pki = await openPki(join(directory, "pki"));
+  const certificate = await pki.serverCertificate({ dnsNames: ["localhost"], ips: ["127.0.0.1"] });
+  const server = https.createServer(
+    { ...certificate, ca: pki.ca, requestCert: true, rejectUnauthorized: true },
+    (request, response) => {
+      json(response, { metadata: { name: String((request.socket as TLSSocket).getPeerCertificate().subject.CN) } });
+    },
+  );
+  try {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const write = async (half: "cert" | "key", commonName: string): Promise<void> =>
+      writeFile(join(directory, half), (await pki.clientCertificate({ commonName }))[half]);
+    await write("cert", "first");
+    await write("key", "first");
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const text = kubeconfig({ server: url, ca: pki.ca, cert: "", key: "", name: "x" })
+      .replace(/client-certificate-data: .*/, "client-certificate: cert")
+      .replace(/client-key-data: .*/, "client-key: key");
+    using client = createKubeClient(await loadKubeconfig(text, { directory }));
+    const user = async (): Promise<string | undefined> => (await client.get<KubeObject>("/me")).metadata?.name;
+    assert.equal(await user(), "first");
+    await write("cert", "second");
+    assert.equal(await user(), "first");
+    await write("key", "second");
+    assert.equal(await user(), "second");
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await rm(directory, { recursive: true, force: true });
+  }
 });
 
 test("a list is read to its last page", async () => {

@@ -1,5 +1,6 @@
 import http from "node:http";
 import https from "node:https";
+import { createSecureContext } from "node:tls";
 import { type CallOptions, type Code, Failure, messageOf } from "#base";
 import type { KubeObject, Status } from "#k8s";
 
@@ -10,6 +11,11 @@ export interface KubeClientOptions {
   readonly ca?: string | Buffer | undefined;
   readonly cert?: string | Buffer | undefined;
   readonly key?: string | Buffer | undefined;
+  /**
+   * What reads `cert` and `key` anew, asked before each request: where they stand in files that others renew. A pair that does not
+   * fit, since one file was written and the other not yet, is passed over.
+   */
+  readonly renewed?: (() => { readonly cert: string; readonly key: string }) | undefined;
   /** A bearer token, or what reads a fresh one for each request. */
   readonly token?: string | (() => string) | undefined;
   readonly insecureSkipTlsVerify?: boolean | undefined;
@@ -62,8 +68,29 @@ const MAX_BODY = 64 << 20;
 export function createKubeClient(options: KubeClientOptions): KubeClient {
   const base = new URL(options.server);
   const secure = base.protocol === "https:";
-  const settings = { keepAlive: true, maxSockets: 64, ...(secure ? tlsOf(options) : {}) };
-  const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
+  let credential = { cert: options.cert, key: options.key };
+  const newAgent = (): http.Agent => {
+    const settings = { keepAlive: true, maxSockets: 64 };
+    return secure
+      ? new https.Agent({ ...settings, ...tlsOf({ ...options, ...credential }) })
+      : new http.Agent(settings);
+  };
+  let agent = newAgent();
+
+  /** With the newest certificate. What runs under the one before, a watch say, runs on. */
+  const freshAgent = (): http.Agent => {
+    if (!secure || !options.renewed) return agent;
+    try {
+      const renewed = options.renewed();
+      if (renewed.cert === credential.cert && renewed.key === credential.key) return agent;
+      createSecureContext(renewed);
+      credential = renewed;
+    } catch {
+      return agent;
+    }
+    for (const idle of Object.values(agent.freeSockets).flat()) idle?.destroy();
+    return (agent = newAgent());
+  };
 
   const send = (
     method: string,
@@ -90,7 +117,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
           method,
           path: base.pathname.replace(/\/$/, "") + path + searchOf(query),
           headers,
-          agent,
+          agent: freshAgent(),
           ...(signal ? { signal } : {}),
         },
         resolve,

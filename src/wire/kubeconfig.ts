@@ -10,6 +10,8 @@ export interface ClientConfig {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  /** Reads both anew, where one of them stands in a file that others renew. */
+  readonly renewed?: () => { readonly cert: string; readonly key: string };
   /** A bearer token; a function where it stands in a file that others renew. */
   readonly token?: string | (() => string);
   readonly insecureSkipTlsVerify?: boolean;
@@ -102,7 +104,7 @@ export async function loadKubeconfig(
     server,
     namespace: textOf(context, "namespace", at) ?? "default",
     ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key, ...renewable(user, { cert, key }, directory) }),
     ...(token === undefined ? {} : { token }),
     ...(insecure === true ? { insecureSkipTlsVerify: true } : {}),
     ...(serverName === undefined ? {} : { serverName }),
@@ -143,6 +145,22 @@ async function pemOf(from: Fields, field: string, path: string, directory: strin
   else pem = Buffer.from(data, "base64").toString("utf8");
   if (!pem.includes("-----BEGIN ")) throw invalid(where, data === undefined ? "is not PEM" : "is not base64 of PEM");
   return pem;
+}
+
+/** Files are read again; data in the kubeconfig itself is not, nor is the kubeconfig. */
+function renewable(
+  user: Fields,
+  read: { readonly cert: string; readonly key: string },
+  directory: string,
+): Pick<ClientConfig, "renewed"> {
+  const fileOf = (field: string): string | undefined =>
+    textOf(user, `${field}-data`, "") === undefined ? textOf(user, field, "") : undefined;
+  const certFile = fileOf("client-certificate");
+  const keyFile = fileOf("client-key");
+  if (certFile === undefined && keyFile === undefined) return {};
+  const again = (file: string | undefined, old: string): string =>
+    file === undefined ? old : readFileSync(resolve(directory, file), "utf8");
+  return { renewed: () => ({ cert: again(certFile, read.cert), key: again(keyFile, read.key) }) };
 }
 
 function tokenOf(user: Fields, path: string, directory: string): ClientConfig["token"] {
