@@ -5,7 +5,7 @@ import { startCri } from "#cri";
 import { linuxKernel } from "#kernel";
 import { startKubelet } from "#kubelet";
 import { startScheduler } from "#scheduler";
-import { createCriClient } from "#wire";
+import { containerExits, createCriClient } from "#wire";
 import { startContainerd } from "./containerd.ts";
 import { startControlPlane } from "./control-plane.ts";
 import { openEngine } from "./engine.ts";
@@ -45,6 +45,7 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
     await startKubelet({
       api: await control.as(`system:node:${node}`, ["system:nodes"]),
       criSocket,
+      runtimeEvents: (call) => containerExits(containerd, call),
       nodeName: node,
       rootDir: join(places.dataDir, "kubelet"),
       podLogsDir: join(places.dataDir, "pod-logs"),

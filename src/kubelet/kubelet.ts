@@ -18,10 +18,12 @@ import { createMetrics } from "./metrics.ts";
 import { startNodeReporter } from "./node-status.ts";
 import { createObjectReader } from "./objects.ts";
 import { startPods } from "./pods.ts";
+import type { RuntimeEvents } from "./relist-pace.ts";
 import { createPullLimits } from "./pull-limits.ts";
 import { openPullRecords, type VerificationPolicy } from "./pull-records.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
+import { type ApiAddress, createServiceReader } from "./services.ts";
 import { createVolumes } from "./volumes.ts";
 import { nodeKeyring } from "./node-keyring.ts";
 
@@ -30,8 +32,10 @@ export interface KubeletConfig {
   readonly maxPods?: number;
   /** Between two looks at a Pod that nothing asked for. */
   readonly syncFrequency?: number;
-  /** Between two looks at the runtime. */
+  /** Between two looks at the runtime, where nobody says when something happens in it. */
   readonly relistPeriod?: number;
+  /** Between two looks at most, where somebody does. */
+  readonly quietRelistPeriod?: number;
   readonly nodeStatusUpdateFrequency?: number;
   /** 0: as many as there are. */
   readonly maxParallelImagePulls?: number;
@@ -71,6 +75,8 @@ export interface KubeletOptions {
   readonly api: KubeClientOptions | KubeClient;
   /** The runtime's socket; or the runtime itself, in tests. */
   readonly criSocket: string | Runtime;
+  /** What tells that something happened in the runtime. Absent: the runtime's own events, where it has CRI's. */
+  readonly runtimeEvents?: RuntimeEvents | undefined;
   readonly nodeName: string;
   readonly rootDir: string;
   readonly podLogsDir: string;
@@ -82,6 +88,8 @@ export interface KubeletOptions {
   readonly serverCertificate: { readonly cert: string; readonly key: string };
   /** PEM: whose certificates may call the kubelet. */
   readonly clientCa: string;
+  /** Where Pods reach the API server, for one that has no Services to say so. */
+  readonly apiAddress?: ApiAddress | undefined;
   /** For memory-backed volumes; absent, they lie on disk. */
   readonly kernel?: Kernel | undefined;
   readonly log: Log;
@@ -151,6 +159,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     volumes: createVolumes({ podsDir, kernel: options.kernel }),
     objects: createObjectReader(client),
     tokens: createTokenSource(client),
+    services: createServiceReader(client, options.apiAddress),
     cgroups: createCgroups(
       config.cgroupRoot ?? `/orlop-${nodeName}`,
       config.cgroupDriver ?? (await cgroupDriver(runtime)),
@@ -181,7 +190,14 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       clientCa: options.clientCa,
     }),
   );
-  const pods = stack.use(startPods(kubelet, podsDir, config.relistPeriod ?? 1000));
+  const pods = stack.use(
+    startPods(kubelet, {
+      podsDir,
+      events: options.runtimeEvents ?? ((call) => runtime.getContainerEvents({}, call)),
+      relistMs: config.relistPeriod ?? 1000,
+      quietRelistMs: config.quietRelistPeriod ?? 10_000,
+    }),
+  );
   server.serve(kubelet, pods);
   const reporter = stack.use(
     startNodeReporter({

@@ -1,14 +1,15 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "#base";
 import type { Pod } from "#k8s";
 import { type Informer, kubePath, startInformer } from "#wire";
+import { Bell } from "./bell.ts";
 import type { Kubelet } from "./context.ts";
 import { ANNOTATIONS, LABELS } from "./cri.ts";
 import { nameOf, namespaceOf, uidOf } from "./pod.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { viewPod } from "./pod-view.ts";
+import { RelistPace, type RuntimeEvents } from "./relist-pace.ts";
 
 /** All Pods of this node: a worker each, woken by the API's changes and by the runtime's. */
 export interface Pods extends AsyncDisposable {
@@ -21,7 +22,17 @@ export interface Pods extends AsyncDisposable {
   stopAll(maxGraceSeconds: number): Promise<void>;
 }
 
-export function startPods(kubelet: Kubelet, podsDir: string, pollMs: number): Pods {
+export interface PodsOptions {
+  readonly podsDir: string;
+  readonly events: RuntimeEvents;
+  /** Between two looks at the runtime, where its events do not say when one is due. Milliseconds. */
+  readonly relistMs: number;
+  /** Between two looks at most, where they do. Milliseconds. */
+  readonly quietRelistMs: number;
+}
+
+export function startPods(kubelet: Kubelet, options: PodsOptions): Pods {
+  const { podsDir, events, relistMs: pollMs, quietRelistMs: quietMs } = options;
   const workers = new Map<string, PodWorker>();
   const stop = new AbortController();
   const { runtime, log } = kubelet;
@@ -102,6 +113,8 @@ export function startPods(kubelet: Kubelet, podsDir: string, pollMs: number): Po
     }
   };
 
+  const bell = new Bell();
+  const pace = new RelistPace({ events, pollMs, quietMs, onEvent: (delayMs) => bell.ring(delayMs), log });
   const run = async (): Promise<void> => {
     await informer.synced;
     if (stop.signal.aborted) return;
@@ -111,13 +124,16 @@ export function startPods(kubelet: Kubelet, podsDir: string, pollMs: number): Po
       await look().catch((error: unknown) => {
         if (!stop.signal.aborted) log.warn({ error: messageOf(error) }, "runtime not answering");
       });
-      await sleep(pollMs, undefined, { signal: stop.signal }).catch(() => undefined);
+      bell.ring(pace.pause());
+      await bell.wait();
     }
   };
   const running = run();
 
   const end = async (): Promise<void> => {
     stop.abort();
+    bell.stop();
+    await pace[Symbol.asyncDispose]();
     await informer[Symbol.asyncDispose]();
     await running;
   };
