@@ -7,6 +7,7 @@ import type { DnsSettings } from "./dns.ts";
 import type { EventRecorder } from "./events.ts";
 import type { ImagePuller } from "./image-puller.ts";
 import type { ObjectReader } from "./objects.ts";
+import type { ServiceReader } from "./services.ts";
 import type { TokenSource } from "./service-account-token.ts";
 import type { Volumes } from "./volumes.ts";
 import type { KeyringEntry } from "./keyring.ts";
@@ -26,6 +27,7 @@ export interface Kubelet {
   readonly volumes: Volumes;
   readonly objects: ObjectReader;
   readonly tokens: TokenSource;
+  readonly services: ServiceReader;
   readonly cgroups: Cgroups;
   readonly metrics: Metrics;
   readonly log: Log;

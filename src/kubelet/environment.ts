@@ -8,7 +8,8 @@ import { type AnyContainer, namespaceOf } from "./pod.ts";
 type EnvVar = NonNullable<AnyContainer["env"]>[number];
 
 /**
- * The variables of a container: `envFrom` in order, then `env`, where each may use those before it by `$(NAME)`.
+ * The variables of a container: `envFrom` in order, then `env`, where each may use those before it, and the Services', by
+ * `$(NAME)`; and of the Services those that it does not set itself.
  *
  * @throws Failure in Kubernetes' words where a ConfigMap, Secret or key that is not optional is missing.
  */
@@ -17,8 +18,10 @@ export async function environmentOf(
   container: AnyContainer,
   objects: ObjectReader,
   facts: DownwardFacts,
+  services: ReadonlyMap<string, string>,
 ): Promise<Map<string, string>> {
   const env = new Map<string, string>();
+  const known = { get: (name: string) => env.get(name) ?? services.get(name) };
   for (const from of container.envFrom ?? []) {
     const values = await envFrom(from, namespaceOf(pod), objects);
     for (const [key, value] of values) env.set((from.prefix ?? "") + key, value.toString());
@@ -26,9 +29,10 @@ export async function environmentOf(
   for (const variable of container.env ?? []) {
     const value = variable.valueFrom
       ? await valueFrom(variable.valueFrom, pod, container, objects, facts)
-      : expand(variable.value ?? "", env);
+      : expand(variable.value ?? "", known);
     if (value !== undefined) env.set(variable.name, value);
   }
+  for (const [name, value] of services) if (!env.has(name)) env.set(name, value);
   return env;
 }
 

@@ -4,7 +4,7 @@
  */
 export function expand(
   text: string,
-  variables: ReadonlyMap<string, string>,
+  variables: { get(name: string): string | undefined },
   onMissing?: (name: string) => void,
 ): string {
   let out = "";

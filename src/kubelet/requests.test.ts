@@ -19,6 +19,8 @@ const STANDARD = [
   /^PATCH \/api\/v1\/namespaces\/[^/]+\/events\/[^/]+$/,
   /^GET \/api\/v1\/namespaces\/[^/]+\/(secrets|configmaps)\/[^/]+$/,
   /^POST \/api\/v1\/namespaces\/[^/]+\/serviceaccounts\/[^/]+\/token$/,
+  /^GET \/api\/v1\/namespaces\/default\/services\/kubernetes$/,
+  /^LIST \/api\/v1\/namespaces\/[^/]+\/services$/,
   /^POST \/apis\/authentication\.k8s\.io\/v1\/tokenreviews$/,
   /^POST \/apis\/authorization\.k8s\.io\/v1\/subjectaccessreviews$/,
 ];

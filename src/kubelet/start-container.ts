@@ -107,7 +107,7 @@ async function settingsOf(kubelet: Kubelet, request: StartRequest): Promise<Cont
     container,
     imageId: image.id,
     imageUser: image.user,
-    env: await environmentOf(pod, container, kubelet.objects, request.facts),
+    env: await environmentOf(pod, container, kubelet.objects, request.facts, await kubelet.services.variablesFor(pod)),
     attempt,
     volumePaths: request.volumePaths,
     imageVolumes: request.imageVolumes,

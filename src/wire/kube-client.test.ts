@@ -110,7 +110,7 @@ test("a certificate that is renewed in its files is used from the next request o
       .replace(/client-certificate-data: .*/, "client-certificate: cert")
       .replace(/client-key-data: .*/, "client-key: key");
     using client = createKubeClient(await loadKubeconfig(text, { directory }));
-    const user = async (): Promise<string | undefined> => (await client.get<KubeObject>("/me")).metadata?.name;
+    const user = async (): Promise<string | undefined> => (await client.get("/me")).metadata?.name;
     assert.equal(await user(), "first");
     await write("cert", "second");
     assert.equal(await user(), "first");
