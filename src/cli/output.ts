@@ -36,6 +36,13 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => `${line(row)}\n`).join("");
 }
 
+/** What is to be waited for: for the registry, where it wants to be left alone, or for the rest to come. */
+function leftOf(waitsUntil: number | undefined, rate: number, rest: number): string {
+  const wait = Math.ceil(((waitsUntil ?? 0) - Date.now()) / 1000);
+  if (wait > 1) return `the registry makes us wait for ${wait}s`;
+  return rate > 0 && rest > 0 ? `${Math.ceil(rest / rate)}s left` : "";
+}
+
 /**
  * Shows how far a transfer is while `work` runs: one line for all blobs together, on a terminal only.
  * Whatever happens, the line is gone when this returns.
@@ -76,7 +83,7 @@ export async function withProgress<T>(
         done: formatBytes(done),
         all: formatBytes(all),
         rate: formatBytes(rate),
-        left: rate > 0 && done < all ? `${Math.ceil((all - done) / rate)}s left` : "",
+        left: leftOf(progress.waitsUntil, rate, all - done),
       });
     });
   } finally {

@@ -110,15 +110,17 @@ export class Puller {
     snapshots.warm();
     await using origin = await this.#origin(reference, request);
     const from = prefer(request.preferred, origin.source);
-    const resolved = await this.#resolve(reference, from, request, { signal: closing });
-    const { descriptor, manifest } = resolved;
     const name = formatReference(reference);
+    const onWaiting = (milliseconds: number): void =>
+      report({ digest: name, received: 0, total: 0, waitsUntil: Date.now() + milliseconds });
+    const resolved = await this.#resolve(reference, from, request, { signal: closing, onWaiting });
+    const { descriptor, manifest } = resolved;
 
     // Said before anything is looked for: from here on nobody collects what this object needs.
     // The config is among it: in some packagings it is one of the files.
     using _lease = store.lease([descriptor, manifest.config, ...manifest.layers].map(({ digest }) => digest));
     const known = store.records.manifest(descriptor.digest);
-    const config = known?.config ?? (await fetchConfig(manifest, from, { signal: closing }));
+    const config = known?.config ?? (await fetchConfig(manifest, from, { signal: closing, onWaiting }));
     const { format, parts } = planParts(manifest, config);
     const stored = await this.#fetchParts(descriptor.digest, parts, from, call);
     await snapshots.make(descriptor.digest, placeParts(parts, stored));

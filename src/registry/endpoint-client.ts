@@ -21,6 +21,8 @@ export interface ApiRequest {
   /** Called anew for each attempt. */
   readonly body?: () => Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
+  /** Told for how many milliseconds it waits before it asks again. */
+  readonly onWaiting?: ((milliseconds: number) => void) | undefined;
   /** A GET whose body is a blob. */
   readonly isBulk?: boolean;
 }
@@ -97,6 +99,7 @@ export class EndpointClient {
         if (isFinal || !isPassingFault || (isUnreachable(error.cause) && !this.#hasAnswered)) throw error;
         log.debug({ host: this.endpoint.host, error: error.message, attempt, delay }, "asking the registry again");
       }
+      request.onWaiting?.(delay);
       await wait(delay, request.signal);
     }
   }

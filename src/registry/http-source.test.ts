@@ -193,7 +193,7 @@ const refused: Readonly<Record<string, readonly [intercept: Intercept, reason: s
   "503 for ever": [(_, response) => (fail(response, 503, "UNAVAILABLE"), true), "REGISTRY_UNAVAILABLE"],
   "a 429 that asks for an hour": [
     (_, response) => (fail(response, 429, "TOOMANYREQUESTS", { "retry-after": "3600" }), true),
-    "TOO_MANY_REQUESTS",
+    "RETRY_LATER",
   ],
   "redirects in a circle": [
     (request, response) => (response.writeHead(307, { location: request.url ?? "" }).end(), true),

@@ -49,7 +49,7 @@ export class HttpSource implements Source {
       return await this.#session.first(
         capability,
         kind,
-        (client, isLast) => this.#resolveAt(client, reference, isLast, call?.signal),
+        (client, isLast) => this.#resolveAt(client, reference, isLast, call),
         call?.signal,
       );
     } catch (error) {
@@ -106,14 +106,16 @@ export class HttpSource implements Source {
     client: EndpointClient,
     reference: Reference,
     isLast: boolean,
-    signal?: AbortSignal,
+    call?: CallOptions,
   ): Promise<Descriptor> {
+    const signal = call?.signal;
     const name = reference.digest ?? reference.tag ?? "latest";
     const request: ApiRequest = {
       method: "HEAD",
       path: `/${client.endpoint.repository}/manifests/${name}`,
       headers: { accept: ACCEPT },
       signal,
+      onWaiting: call?.onWaiting,
     };
     const notFound = { reason: "MANIFEST_UNKNOWN", message: `${formatReference(reference)}: not found` };
     const head = await client.send(request, isLast);
@@ -242,7 +244,8 @@ function contentRequest(
   call: CallOptions | undefined,
 ): ApiRequest {
   const path = `/${client.endpoint.repository}/${isManifest ? "manifests" : "blobs"}/${digest}`;
-  return { method: "GET", path, headers: { accept: isManifest ? ACCEPT : "*/*" }, signal: call?.signal };
+  const headers = { accept: isManifest ? ACCEPT : "*/*" };
+  return { method: "GET", path, headers, signal: call?.signal, onWaiting: call?.onWaiting };
 }
 
 function refusal(

@@ -51,6 +51,8 @@ test("Link: the next page", () => {
 test("Retry-After: seconds and dates", () => {
   assert.equal(retryAfter("7"), 7000);
   assert.equal(retryAfter("Thu, 01 Jan 1970 00:00:00 GMT"), 0);
+  const minute = retryAfter(new Date(Date.now() + 60_000).toUTCString()) ?? 0;
+  assert.ok(minute > 50_000 && minute <= 60_000, String(minute));
   assert.equal(retryAfter("soon"), undefined);
 });
 

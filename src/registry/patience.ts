@@ -10,8 +10,8 @@ export interface Patience {
 
 export const PATIENCE: Patience = { attempts: 6, base: 250, cap: 10_000 };
 
-/** Longer than this nobody waits inside one request; the caller is told and may come back. Milliseconds. */
-export const RETRY_AFTER_LIMIT = 60_000;
+/** Longer than this nobody waits, even where a registry wants it; the caller is told. Milliseconds. */
+export const RETRY_AFTER_LIMIT = 300_000;
 
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 

@@ -1,5 +1,6 @@
 import { Failure, type Code } from "#base";
 import { plainUrl } from "./network-failure.ts";
+import { RETRY_AFTER_LIMIT, retryAfter } from "./patience.ts";
 import type { WireResponse } from "./wire-response.ts";
 
 /** More of an error body than this is never read. Bytes. */
@@ -45,6 +46,13 @@ export async function statusFailure(
     return new Failure(code, reason, `${url.host}: ${why} (${status} from ${method} ${plainUrl(url)})`);
   }
   const what = `unexpected status from ${method} request to ${plainUrl(url)}: ${status}`;
+  const later = retryAfter(response.headers["retry-after"]) ?? 0;
+  if (later > RETRY_AFTER_LIMIT)
+    return new Failure(
+      code,
+      "RETRY_LATER",
+      `${what}${server}; it wants to be asked again in ${Math.ceil(later / 1000)} s`,
+    );
   return new Failure(code, reason, `${what}${server}`);
 }
 

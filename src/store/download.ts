@@ -22,6 +22,8 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Called whenever bytes were written. */
   readonly onWritten: () => void;
+  /** Called with the milliseconds for which the source will not ask for more. */
+  readonly onWaiting?: ((milliseconds: number) => void) | undefined;
 }
 
 /**
@@ -95,13 +97,17 @@ class Download {
   async #fetch(part: ByteRange, lane: AbortController, signal: AbortSignal): Promise<void> {
     const { source, target, slots, ingest } = this.#options;
     const release = await slots.take(signal);
+    const onWaiting = (milliseconds: number) => {
+      stall.wait(milliseconds);
+      this.#options.onWaiting?.(milliseconds);
+    };
     using stall = new Stall(this.#options.patience.stall, `${source.name} sent nothing of ${target.digest}`);
     try {
       const {
         start,
         body,
         release: giveBack,
-      } = await source.open(target, part, { signal: AbortSignal.any([signal, stall.signal]) });
+      } = await source.open(target, part, { signal: AbortSignal.any([signal, stall.signal]), onWaiting });
       if (start > part.start) throw broken("WRONG_RANGE", `${source.name} sent another range of ${target.digest}`);
       if (start < part.start && !this.#becomeStream(lane)) return;
       let end = this.#stream === lane ? ingest.size : part.end;
@@ -205,21 +211,28 @@ class BatchWriter {
   }
 }
 
-/** Aborts a request on which nothing has come for too long. Our own disk's slowness does not count. */
+/** Aborts a request on which nothing has come for too long. Our own disk's slowness does not count, nor what is waited on purpose. */
 class Stall implements Disposable {
   readonly #abort = new AbortController();
   readonly #timer: NodeJS.Timeout;
+  readonly #limit: number;
   #paused = false;
+  #deadline = 0;
 
   constructor(limit: number, what: string) {
+    this.#limit = limit;
     this.#timer = setTimeout(() => {
-      if (this.#paused) this.#timer.refresh();
+      if (this.#paused || performance.now() < this.#deadline) this.#timer.refresh();
       else this.#abort.abort(new Failure("UNAVAILABLE", "STALLED", `${what} for ${limit / 1000} s`));
     }, limit);
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  wait(milliseconds: number): void {
+    this.#deadline = performance.now() + milliseconds + this.#limit;
   }
 
   pause(): void {

@@ -53,6 +53,8 @@ export interface FetchOptions {
   readonly directory: string;
   readonly signal: AbortSignal;
   readonly onReceived: (bytes: number) => void;
+  /** Told for how many milliseconds the source will not be asked. */
+  readonly onWaiting: (milliseconds: number) => void;
   /** Called with what it will be stored as, before it is: nothing may lie among the blobs that nobody is known to need. */
   readonly onNamed: (stored: Digest, isTar: boolean) => void;
 }
@@ -122,7 +124,7 @@ async function fetchSmall(options: FetchOptions): Promise<StoredBlob | undefined
   const release = await slots.take(signal);
   let bytes: Uint8Array;
   try {
-    bytes = await source.fetch(target, { signal });
+    bytes = await source.fetch(target, { signal, onWaiting: options.onWaiting });
   } finally {
     release();
   }
@@ -163,9 +165,9 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   hashed.catch((error: unknown) => stop.abort(error));
   try {
     told();
-    const { source, slots, patience } = options;
+    const { source, slots, patience, onWaiting } = options;
     const both = AbortSignal.any([signal, stop.signal]);
-    await download({ source, target, ingest, slots, patience, signal: both, onWritten: told });
+    await download({ source, target, ingest, slots, patience, signal: both, onWritten: told, onWaiting });
     const { form } = await hashed;
     if (running === undefined) throw new Error("no digest was begun");
     if (form.compression === "none") await ingest.flush();

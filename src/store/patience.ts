@@ -46,7 +46,7 @@ export class Patience {
 function isPassing(error: unknown): boolean {
   if (!isFailure(error)) return true;
   const failure: Failure = error;
-  if (["NO_SPACE", "READ_ONLY_STORE", "DISK_ERROR"].includes(failure.reason)) return false;
+  if (["NO_SPACE", "READ_ONLY_STORE", "DISK_ERROR", "RETRY_LATER"].includes(failure.reason)) return false;
   return ["UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED", "UNKNOWN", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE"].includes(
     failure.code,
   );

@@ -216,6 +216,7 @@ export class Store implements AsyncDisposable {
     standing: Standing,
   ): Promise<StoredBlob> {
     if (standing.here !== undefined) return standing.here;
+    const progress = { digest: target.digest, received: 0, total: target.size };
     const options = {
       layout: this.layout,
       pool: this.#pool,
@@ -226,7 +227,11 @@ export class Store implements AsyncDisposable {
       want,
       directory: directory.path,
       signal: this.#closing.signal,
-      onReceived: (received: number) => report({ digest: target.digest, received, total: target.size }),
+      onReceived: (received: number) => {
+        progress.received = received;
+        report({ ...progress });
+      },
+      onWaiting: (milliseconds: number) => report({ ...progress, waitsUntil: Date.now() + milliseconds }),
       onNamed: (stored: Digest, isTar: boolean) => {
         if (stored !== target.digest) this.records.putForm(target.digest, isTar ? "plain" : "raw", stored);
       },

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Failure } from "#base";
+import { Failure, isFailure, type Progress } from "#base";
 import { startEngine } from "../support/engine.ts";
 import { fail, reply, startFakeRegistry, type FakeRegistry } from "../support/fake-registry.ts";
 
@@ -117,6 +117,33 @@ for (const [fault, serve] of Object.entries(SURVIVED)) {
     await node.engine.unpublish("test");
   });
 }
+
+test("a registry that wants to be left alone for longer than a connection may be silent is waited for", async () => {
+  await using registry = await startFaulty(({ response, nth }) => {
+    if (nth < 3) fail(response, 429, "TOOMANYREQUESTS", { "retry-after": "1" });
+    return nth < 3;
+  });
+  await using node = await startEngine({ patience: { attempts: 1, delay: 1, stall: 200 } });
+  const waits: number[] = [];
+  const onProgress = ({ waitsUntil }: Progress) => waitsUntil !== undefined && waits.push(waitsUntil - Date.now());
+  await node.engine.pull({ reference: `${registry.host}/x:v1` }, { onProgress });
+  assert.equal(waits.length, 3, "it is told that nothing comes for a while");
+  for (const wait of waits) assert.ok(wait > 500, String(wait));
+});
+
+test("a registry that wants to be left alone for an hour is not waited for, and not asked again", async () => {
+  await using registry = await startFaulty(({ response }) => {
+    fail(response, 429, "TOOMANYREQUESTS", { "retry-after": "3600" });
+    return true;
+  });
+  await using node = await startEngine({ patience: PATIENCE });
+  await assert.rejects(
+    node.engine.pull({ reference: `${registry.host}/x:v1` }),
+    (error) => isFailure(error, "RETRY_LATER") && /asked again in 3600 s/.test(error.message),
+  );
+  // One for each of the connections that a pull begins with.
+  assert.ok(registry.requests.filter(({ headers }) => headers.range !== undefined).length <= 4);
+});
 
 const REFUSED: Readonly<Record<string, { readonly reason: string; readonly serve: (asked: Asked) => boolean }>> = {
   "sends wrong bytes": {
