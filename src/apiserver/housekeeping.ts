@@ -1,12 +1,13 @@
 import type { Log } from "#base";
 import { messageOf } from "#base";
-import type { Namespace } from "#k8s";
+import { jsonEqual, type ConfigMap, type Namespace } from "#k8s";
 import { forgetEvents, Owners } from "./garbage.ts";
-import { serviceAccounts } from "./kinds/config.ts";
+import { configMaps, serviceAccounts } from "./kinds/config.ts";
 import { namespaces } from "./kinds/cluster.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import { NodeMonitor, taintNode } from "./node-lifecycle.ts";
 import type { Objects } from "./objects.ts";
+import { ROOT_CA } from "./pods/api-access.ts";
 import { Orphans } from "./orphans.ts";
 
 /** How long what is silent is waited for, in milliseconds. */
@@ -20,14 +21,30 @@ export interface Patience {
 const SWEEP_EVERY = 5 * 60 * 1000;
 /** Nodes are looked at so many times while one is waited for. */
 const LOOKS = 8;
+const rootCaMap = (data: Readonly<Record<string, string>>) => ({
+  metadata: {
+    name: ROOT_CA,
+    annotations: {
+      "kubernetes.io/description":
+        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
+    },
+  },
+  data,
+});
 const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
- * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one, the
- * taints of a node that is not Ready or cordoned, the loss of a node that is silent, the end of a namespace once all in it is gone, of
+ * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one and
+ * the certificate of the authority (`rootCa`, PEM) that signs for the API server, where there is one, the taints of a node that is not Ready or cordoned, the loss of a node that is silent, the end of a namespace once all in it is gone, of
  * what a deleted object alone owned, of Pods whose node is gone, and of old events. Disposing it stops that.
  */
-export function keepHouse(objects: Objects, resources: readonly Resource[], patience: Patience, log: Log): Disposable {
+export function keepHouse(
+  objects: Objects,
+  resources: readonly Resource[],
+  patience: Patience,
+  log: Log,
+  rootCa?: string,
+): Disposable {
   const { storage } = objects;
   const inside = resources.filter((resource) => resource.namespaced && resource.fromStored === undefined);
   let stopped = false;
@@ -46,6 +63,16 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], pati
     if (stored === undefined || stored.object.metadata?.deletionTimestamp !== undefined) return;
     if (storage.get("serviceaccounts", namespace, "default") !== undefined) return;
     objects.create(serviceAccounts, namespace, { metadata: { name: "default" } }, { dryRun: false });
+  };
+  const authority = (namespace: string): void => {
+    const stored = storage.get("namespaces", "", namespace);
+    if (rootCa === undefined || stored?.object.metadata === undefined) return;
+    if (stored.object.metadata.deletionTimestamp !== undefined) return;
+    const data = { "ca.crt": rootCa };
+    const known = storage.get("configmaps", namespace, ROOT_CA)?.object as ConfigMap | undefined;
+    if (jsonEqual(known?.data, data)) return;
+    if (known === undefined) objects.create(configMaps, namespace, rootCaMap(data), { dryRun: false });
+    else objects.put(configMaps, namespace, ROOT_CA, { ...structuredClone(known), data } as unknown as AnyObject);
   };
   const empty = (namespace: string): void => {
     const stored = storage.get("namespaces", "", namespace);
@@ -79,8 +106,10 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], pati
       objects.create(namespaces, "", { metadata: { name } }, { dryRun: false });
   const stops = [
     storage.listen("namespaces", ({ type, stored }) => {
-      if (type === "ADDED") later("creating a default service account", () => account(stored.name));
-      else if (type === "MODIFIED") later("ending a namespace", () => empty(stored.name));
+      if (type === "ADDED") {
+        later("creating a default service account", () => account(stored.name));
+        later("telling of the authority", () => authority(stored.name));
+      } else if (type === "MODIFIED") later("ending a namespace", () => empty(stored.name));
     }),
     storage.listen("nodes", ({ type, stored }) => {
       if (type !== "DELETED") later("tainting a node", () => taintNode(objects, stored.name));
@@ -94,6 +123,7 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], pati
         if (owners.has(uid)) later("deleting what an object owned", () => owners.bury(uid));
         if (resource === serviceAccounts && name === "default")
           later("creating a default service account", () => account(namespace));
+        if (resource === configMaps && name === ROOT_CA) later("telling of the authority", () => authority(namespace));
       }),
     ),
   ];
@@ -110,6 +140,7 @@ export function keepHouse(objects: Objects, resources: readonly Resource[], pati
   ].map((timer) => timer.unref());
   for (const { name } of storage.list("namespaces")) {
     safely("creating a default service account", () => account(name));
+    safely("telling of the authority", () => authority(name));
     safely("ending a namespace", () => empty(name));
   }
   return {

@@ -1,6 +1,6 @@
 import { createServer as createHttp, type Server } from "node:http";
 import { createServer as createHttps } from "node:https";
-import { isIP } from "node:net";
+import { createServer as createNetServer, isIP, type Server as NetServer, type Socket } from "node:net";
 import { Failure, errnoOf } from "#base";
 import type { ApiServerOptions } from "./options.ts";
 
@@ -42,8 +42,26 @@ export async function createServer(options: ApiServerOptions): Promise<Server> {
   });
 }
 
+/** Hands what connects to another address over to `server`, until disposed. Throws Failure `ADDRESS_IN_USE`. */
+export async function listenAlso(server: Server, host: string, port: number): Promise<AsyncDisposable> {
+  const sockets = new Set<Socket>();
+  const also = createNetServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    server.emit("connection", socket);
+  });
+  await listen(also, host, port);
+  return {
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => also.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
 /** Binds the port. Throws Failure `ADDRESS_IN_USE`. */
-export async function listen(server: Server, host: string, port: number): Promise<void> {
+export async function listen(server: NetServer, host: string, port: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
   server.listen(port, host, resolve);

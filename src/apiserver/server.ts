@@ -9,7 +9,7 @@ import { authorize, denied } from "./authorize.ts";
 import { discoveryRoutes } from "./discovery.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { RESOURCES } from "./kinds/index.ts";
-import { certificate, createServer, listen } from "./listen.ts";
+import { certificate, createServer, listen, listenAlso } from "./listen.ts";
 import { createMetrics } from "./metrics.ts";
 import { Objects } from "./objects.ts";
 import { policyOf, type ApiServerOptions } from "./options.ts";
@@ -28,6 +28,11 @@ import { versionInfo } from "./versions.ts";
 export interface ApiServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /**
+   * Answers also at this address of the machine, at the same port, and under a certificate that names it. Throws Failure
+   * `ADDRESS_IN_USE`, or what the system says.
+   */
+  listenAt(host: string): Promise<void>;
 }
 
 const MAX_BODY = 3 * 1024 * 1024;
@@ -53,7 +58,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const objects = new Objects(storage, policy);
   const { nodeMonitorGracePeriod = NODE_GRACE, missingNodeGracePeriod = NODE_GRACE } = options;
   const patience = { node: nodeMonitorGracePeriod, missingNode: missingNodeGracePeriod };
-  cleanup.use(keepHouse(objects, RESOURCES, patience, log));
+  cleanup.use(keepHouse(objects, RESOURCES, patience, log, pki?.ca));
   const stored = new Map(
     RESOURCES.filter((resource) => resource.group === "").map((resource) => [resource.resource, resource]),
   );
@@ -195,22 +200,27 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     server.closeAllConnections();
     await closed;
   });
-  if (pki !== undefined && "setSecureContext" in server) {
-    const secure = server as import("node:https").Server;
-    const renewal = setInterval(() => {
-      certificate(options).then(
-        (credential) => secure.setSecureContext({ ...credential, ca: pki.ca }),
-        (error: unknown) => log.warn({ error: messageOf(error) }, "renewing the server certificate failed"),
-      );
-    }, RENEW_EVERY).unref();
-    cleanup.defer(() => clearInterval(renewal));
-  }
+  const names = [...(options.names ?? [])];
+  const renew = async (): Promise<void> => {
+    if (pki === undefined || !("setSecureContext" in server)) return;
+    const credential = await certificate({ ...options, names });
+    (server as import("node:https").Server).setSecureContext({ ...credential, ca: pki.ca });
+  };
+  const renewal = setInterval(() => {
+    renew().catch((error: unknown) => log.warn({ error: messageOf(error) }, "renewing the server certificate failed"));
+  }, RENEW_EVERY).unref();
+  cleanup.defer(() => clearInterval(renewal));
   const owned = cleanup.move();
   const bound = (server.address() as AddressInfo).port;
   const shown = isIP(host) === 6 ? `[${host}]` : host === "0.0.0.0" ? "127.0.0.1" : host;
   return {
     url: `${pki === undefined ? "http" : "https"}://${shown}:${bound}`,
     port: bound,
+    async listenAt(address) {
+      names.push(address);
+      await renew();
+      if (host !== "0.0.0.0" && host !== "::" && host !== address) owned.use(await listenAlso(server, address, bound));
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

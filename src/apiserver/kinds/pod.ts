@@ -7,6 +7,7 @@ import {
   type ServiceAccount,
 } from "#k8s";
 import { subdomainName } from "../meta.ts";
+import { mountApiAccess, ROOT_CA } from "../pods/api-access.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate, validateStatusUpdate } from "../pods/update.ts";
 import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
@@ -54,9 +55,14 @@ export const pods: Resource = {
   admit(object, find) {
     const { metadata, spec } = object as Pod;
     const isMirror = metadata?.annotations?.[MIRROR] !== undefined;
-    if (spec === undefined || isMirror || (spec.imagePullSecrets ?? []).length > 0) return;
-    const account = find("serviceaccounts", metadata?.namespace ?? "", spec.serviceAccountName || "default");
-    const { imagePullSecrets = [] } = (account ?? {}) as ServiceAccount;
+    if (spec === undefined || isMirror) return;
+    const namespace = metadata?.namespace ?? "";
+    const account = find("serviceaccounts", namespace, spec.serviceAccountName || "default") as
+      ServiceAccount | undefined;
+    // A server without TLS has no authority, and so nothing that a client in a Pod could trust.
+    if (find("configmaps", namespace, ROOT_CA) !== undefined) mountApiAccess(object as Pod, account);
+    if ((spec.imagePullSecrets ?? []).length > 0) return;
+    const { imagePullSecrets = [] } = account ?? {};
     if (imagePullSecrets.length > 0) spec.imagePullSecrets = imagePullSecrets.map(({ name }) => ({ name: name ?? "" }));
   },
   prepareUpdate(object, before, policy) {
