@@ -67,6 +67,21 @@ export async function masquerade({ name, subnet }: Network): Promise<void> {
   if (!known) await iptables("-A", ...rule);
 }
 
+/**
+ * Makes the bridge, as the first Pod would, so that something may listen at its address before.
+ *
+ * @returns the address under which Pods reach this machine
+ * @throws Failure COMMAND_FAILED
+ */
+export async function raiseBridge({ name, subnet }: Network): Promise<string> {
+  const gateway = subnet.replace(/\.0\/24$/, ".1");
+  if (!existsSync(`/sys/class/net/${name}`))
+    await run("ip", ["link", "add", name, "type", "bridge"]).catch(explain("ip link add"));
+  await run("ip", ["address", "replace", `${gateway}/24`, "dev", name]).catch(explain("ip address replace"));
+  await run("ip", ["link", "set", name, "up"]).catch(explain("ip link set"));
+  return gateway;
+}
+
 /** Removes the bridge, what is left of the network's iptables rules, and the records of its addresses. Nothing there is a success. */
 export async function removeNetwork(options: NetworkOptions): Promise<void> {
   const name = nameOf(options.runDir);

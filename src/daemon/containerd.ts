@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, isFailure, messageOf, type Log } from "#base";
 import { checkSocketPath, createCriClient, cri, refuseUsedSocket } from "#wire";
-import { masquerade, removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
+import { masquerade, raiseBridge, removeNetwork, writeNetwork, type NetworkOptions } from "./cni.ts";
 import { containerdConfig } from "./containerd-config.ts";
 import { endDetached, isAlive, readDetached, startDetached, type Detached } from "./detached.ts";
 import { requireProgram, searchPath } from "./programs.ts";
@@ -24,6 +24,8 @@ export interface ContainerdOptions {
 
 export interface Containerd extends AsyncDisposable {
   readonly socket: string;
+  /** The address under which Pods reach this machine. */
+  readonly gateway: string;
   /** Of the process that runs now: when one dies, another takes its place. */
   readonly pid: number;
   /**
@@ -64,7 +66,8 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     confDir: join(runDir, "cni"),
     binDir: options.cniBinDir ?? cniPlugins(),
   };
-  await masquerade(writeNetwork(network));
+  const written = writeNetwork(network);
+  await masquerade(written);
   const config = containerdConfig({ ...options, socket, cniConfDir: network.confDir, cniBinDir: network.binDir });
   let running = readDetached(pidFile);
   if (running && contentOf(configFile) !== config) {
@@ -89,6 +92,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     return await ready(socket, started, logFile, logStart, pidFile);
   };
   let current = running ? await ready(socket, running, logFile, 0, pidFile) : await start();
+  const gateway = await raiseBridge(written);
 
   const ending = new AbortController();
   const watching = watch(
@@ -110,6 +114,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   };
   return {
     socket,
+    gateway,
     get pid() {
       return current.pid;
     },

@@ -3,7 +3,7 @@ import { messageOf, type Log } from "#base";
 import type { Places, Say, UpFlags } from "#cli";
 import { startCri } from "#cri";
 import { linuxKernel } from "#kernel";
-import { startKubelet } from "#kubelet";
+import { startKubelet, type ApiAddress } from "#kubelet";
 import { startScheduler } from "#scheduler";
 import { containerExits, createCriClient } from "#wire";
 import { startContainerd } from "./containerd.ts";
@@ -29,10 +29,14 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
 
   const control = stack.use(await startControlPlane(places, { ...flags, kubeletsAreOurs: true }, log));
   const { dataDir, runDir, certsDir } = places;
-  const containerd =
-    flags.containerd ??
-    stack.use(await startContainerd({ dataDir, runDir, certsDir, sandboxImage: flags.sandboxImage, log })).socket;
+  let containerd = flags.containerd ?? "";
+  let apiAddress: ApiAddress | undefined;
   if (flags.containerd === undefined) {
+    const { sandboxImage } = flags;
+    const own = stack.use(await startContainerd({ dataDir, runDir, certsDir, sandboxImage, log }));
+    containerd = own.socket;
+    await control.server.listenAt(own.gateway);
+    apiAddress = { host: own.gateway, port: control.server.port };
     const fetched = fetchSandboxImage(containerd, flags.sandboxImage, signal, log);
     stack.defer(() => fetched);
   }
@@ -54,6 +58,7 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
       nodeIp: "127.0.0.1",
       serverCertificate: await control.pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] }),
       clientCa: control.pki.ca,
+      apiAddress,
       kernel: linuxKernel(),
       log,
     }),

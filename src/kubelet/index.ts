@@ -1,2 +1,3 @@
 /** kubelet: brings the Pods of one node from an API server to a CRI runtime, and tells how they are. */
 export { startKubelet, type KubeletConfig, type KubeletOptions, type RunningKubelet } from "./kubelet.ts";
+export type { ApiAddress } from "./services.ts";
