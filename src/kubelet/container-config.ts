@@ -6,6 +6,7 @@ import { cri } from "#wire";
 import { ANNOTATIONS, type ContainerConfig, LABELS, type MountInit } from "./cri.ts";
 import { expand } from "./expand.ts";
 import { type AnyContainer, graceSecondsOf, nameOf, namespaceOf, specOf, uidOf } from "./pod.ts";
+import { isRecursivelyReadOnly } from "./recursive-read-only.ts";
 import { resourcesOf } from "./resources.ts";
 import { containerSecurity, type ImageUser } from "./security.ts";
 import { resolveSubPath } from "./sub-path.ts";
@@ -33,6 +34,8 @@ export interface ContainerSettings {
   readonly hostsFile: string | undefined;
   readonly terminationFile: string;
   readonly nodeMemory: number;
+  /** The runtime can make all that is mounted below a mount read-only. */
+  readonly supportsRecursiveReadOnly: boolean;
   /** The runtime id of the container whose processes an ephemeral one wants to see. */
   readonly targetId: string | undefined;
 }
@@ -104,7 +107,7 @@ async function mountsOf(settings: ContainerSettings): Promise<MountInit[]> {
     const common = {
       containerPath: mount.mountPath.startsWith("/") ? mount.mountPath : `/${mount.mountPath}`,
       propagation: propagationOf(mount),
-      recursiveReadOnly: ["Enabled", "IfPossible"].includes((mount as Recursive).recursiveReadOnly ?? ""),
+      recursiveReadOnly: isRecursivelyReadOnly(mount, Boolean(volume.image) || settings.supportsRecursiveReadOnly),
     };
     if (volume.image) mounts.push({ ...common, ...imageMount(settings, volume, subPath), readonly: true });
     else {
@@ -124,10 +127,6 @@ async function mountsOf(settings: ContainerSettings): Promise<MountInit[]> {
     { containerPath: terminationPathOf(container), hostPath: settings.terminationFile },
   ];
   return [...mounts, ...own.filter(({ containerPath }) => !taken.has(containerPath))];
-}
-
-interface Recursive {
-  readonly recursiveReadOnly?: string;
 }
 
 function imageMount({ pod, imageVolumes }: ContainerSettings, volume: Volume, subPath: string) {

@@ -96,9 +96,9 @@ export class ContainerStarts {
 
   #attemptOf(name: string, newest: ContainerView | undefined): number {
     if (newest) return newest.state === "created" ? newest.attempt : newest.attempt + 1;
-    // The runtime has forgotten it, as after an orderly stop of the node: the status has not.
+    // The runtime has forgotten it, as after an orderly stop of the node: the status has not, and may have counted it already.
     const known = statusOf(this.#pod(), name);
-    return known?.containerID ? known.restartCount + 1 : 0;
+    return known?.containerID ? known.restartCount + 1 : (known?.restartCount ?? 0);
   }
 
   #crashKey({ container }: ContainerEntry): string {

@@ -20,6 +20,8 @@ export interface Kubelet {
   readonly runtime: Runtime;
   /** `containerd`: how container ids begin. */
   readonly runtimeName: string;
+  /** The runtime can make all that is mounted below a mount read-only. */
+  readonly supportsRecursiveReadOnly: boolean;
   readonly recorder: EventRecorder;
   readonly puller: ImagePuller;
   readonly imageBackoff: Backoff;

@@ -142,6 +142,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     client,
     runtime,
     runtimeName: version.name,
+    supportsRecursiveReadOnly: await recursiveReadOnly(runtime),
     recorder,
     puller: createImagePuller({
       runtime,
@@ -250,6 +251,12 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
   async function firstVersion(cri: Runtime): Promise<{ readonly name: string; readonly version: string }> {
     const { runtimeName, runtimeVersion } = await cri.version({ version: "v1" }, { timeout: 30_000 });
     return { name: runtimeName, version: runtimeVersion };
+  }
+
+  /** Of the handler that all Pods have. Runtimes before containerd 2.0 do not say, and cannot. */
+  async function recursiveReadOnly(cri: Runtime): Promise<boolean> {
+    const { runtimeHandlers } = await cri.status({}, { timeout: 30_000 });
+    return runtimeHandlers?.some(({ name, features }) => name === "" && features?.recursiveReadOnlyMounts) ?? false;
   }
 
   /** Runtimes before containerd 2.0 do not say; then it is cgroupfs, their default. */

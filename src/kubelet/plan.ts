@@ -1,16 +1,9 @@
 import type { Pod } from "#k8s";
 import { ANNOTATIONS } from "./cri.ts";
 import { hashOf } from "./container-config.ts";
-import {
-  type AnyContainer,
-  type ContainerEntry,
-  type ContainerKind,
-  entriesOf,
-  isSidecar,
-  restartPolicyOf,
-  specOf,
-} from "./pod.ts";
+import { type AnyContainer, type ContainerEntry, type ContainerKind, entriesOf, isSidecar, specOf } from "./pod.ts";
 import { type ContainerView, newestOf, type PodView, readySandbox, type SandboxView } from "./pod-view.ts";
+import { restartsAfter, restartsWhenKilled } from "./restart.ts";
 
 /** What probes and hooks found out about a running container. */
 export interface Health {
@@ -65,7 +58,8 @@ function planWithoutSandbox(pod: Pod, view: PodView): Plan {
   const attempt = last ? last.attempt + 1 : 0;
   const spec = specOf(pod);
   const everRan = spec.containers.some(({ name }) => newestOf(view, name));
-  if (spec.restartPolicy === "Never" && attempt > 0 && everRan) return nothing;
+  const comesNoMore = spec.containers.every((container) => !restartsWhenKilled(pod, container, "app"));
+  if (comesNoMore && attempt > 0 && everRan) return nothing;
   const anyLeft = spec.containers.some((container) => {
     const newest = newestOf(view, container.name);
     return !newest || needsRestart(pod, container, "app", newest) || newest.state === "running";
@@ -101,7 +95,7 @@ function planInit(
     } else if (current.state === "running") {
       return false;
     } else if (current.status.exitCode !== 0) {
-      if (restartPolicyOf(pod, container, "init") !== "Never") start.push(entry);
+      if (restartsAfter(pod, container, "init", current.status.exitCode)) start.push(entry);
       return false;
     }
   }
@@ -130,7 +124,7 @@ function planApp(
   const changed = known !== undefined && known !== "" && known !== hashOf(container);
   const why = changed ? `Container ${container.name} definition changed` : killReason;
   if (why === undefined) return;
-  const again = changed || restartPolicyOf(pod, container, kind) !== "Never";
+  const again = changed || restartsWhenKilled(pod, container, kind);
   kill.push({
     container: newest,
     entry,
@@ -139,10 +133,8 @@ function planApp(
   });
 }
 
-/** Whether a container that does not run is to run again, by its restart policy. */
-export function needsRestart(pod: Pod, container: AnyContainer, kind: ContainerKind, newest: ContainerView): boolean {
+/** Whether a container that does not run is to run again. */
+function needsRestart(pod: Pod, container: AnyContainer, kind: ContainerKind, newest: ContainerView): boolean {
   if (newest.state === "running") return false;
-  if (newest.state !== "exited") return true;
-  const policy = restartPolicyOf(pod, container, kind);
-  return policy === "Always" || (policy === "OnFailure" && newest.status.exitCode !== 0);
+  return newest.state !== "exited" || restartsAfter(pod, container, kind, newest.status.exitCode);
 }

@@ -52,7 +52,7 @@ export class PodReporter {
       if (container.state !== "exited" || this.#messages.has(container.id)) continue;
       this.#messages.set(container.id, await terminationMessage(container));
     }
-    const { runtimeName, hostIps, now } = this.#kubelet;
+    const { runtimeName, supportsRecursiveReadOnly, hostIps, now } = this.#kubelet;
     return podStatus({
       ...observed,
       view,
@@ -60,6 +60,7 @@ export class PodReporter {
       startedAndReady: (container) => this.#prober.startedAndReady(container),
       terminationMessage: ({ id }) => this.#messages.get(id) ?? "",
       runtimeName,
+      supportsRecursiveReadOnly,
       hostIps,
       startTime: this.startTime,
       now: now(),

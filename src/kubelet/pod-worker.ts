@@ -314,9 +314,9 @@ export class PodWorker {
   #waitForAll(view: PodView, waiting: Map<string, Waiting>): PodView {
     const { message, until } = this.#held ?? { until: 0 };
     const initializing = (specOf(this.#pod).initContainers?.length ?? 0) > 0;
-    for (const { container, kind } of entriesOf(this.#pod)) {
+    for (const { container } of entriesOf(this.#pod)) {
       if (newestOf(view, container.name)) continue;
-      const reason = kind === "app" && initializing ? "PodInitializing" : "ContainerCreating";
+      const reason = initializing ? "PodInitializing" : "ContainerCreating";
       waiting.set(container.name, { reason, message });
     }
     this.#bell.ring(Math.max(1, until - this.#kubelet.now()));

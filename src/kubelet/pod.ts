@@ -32,15 +32,8 @@ export function entriesOf(pod: Pod): ContainerEntry[] {
   ];
 }
 
-/** A restartable init container: it starts in the order of init containers and then stays. */
+/** Of an init container: it starts in the order of init containers and then stays. */
 export const isSidecar = (container: AnyContainer): boolean => container.restartPolicy === "Always";
-
-export function restartPolicyOf(pod: Pod, container: AnyContainer, kind: ContainerKind): string {
-  if (kind === "ephemeral") return "Never";
-  if (kind === "init" && isSidecar(container)) return "Always";
-  const policy = specOf(pod).restartPolicy ?? "Always";
-  return kind === "init" && policy === "Always" ? "OnFailure" : policy;
-}
 
 export const isTerminal = (pod: Pod): boolean => pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
 

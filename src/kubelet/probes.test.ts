@@ -107,8 +107,8 @@ test("HTTP and TCP probes ask the address and port they are told", async () => {
     assert.deepEqual(
       pod.status?.containerStatuses?.map(({ name, ready }) => [name, ready]),
       [
-        ["good", true],
         ["bad", false],
+        ["good", true],
         ["tcp", true],
       ],
     );

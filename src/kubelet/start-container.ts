@@ -114,6 +114,7 @@ async function settingsOf(kubelet: Kubelet, request: StartRequest): Promise<Cont
     hostsFile: hosts,
     terminationFile,
     nodeMemory: kubelet.allocatable.memory ?? 0,
+    supportsRecursiveReadOnly: kubelet.supportsRecursiveReadOnly,
     targetId: request.targetId,
   };
 }

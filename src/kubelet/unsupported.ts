@@ -1,5 +1,6 @@
 import type { Pod } from "#k8s";
 import { entriesOf, specOf } from "./pod.ts";
+import { restartRulesOf } from "./restart.ts";
 
 interface Newer {
   readonly hostUsers?: boolean;
@@ -17,6 +18,9 @@ export function unsupported(pod: Pod): string | undefined {
     ...entriesOf(pod)
       .filter(({ container }) => container.volumeDevices?.length)
       .map(({ container }) => `volumeDevices of container ${container.name}`),
+    ...entriesOf(pod)
+      .filter(({ container }) => restartRulesOf(container).some(({ action }) => action === "RestartAllContainers"))
+      .map(({ container }) => `restartPolicyRules with RestartAllContainers of container ${container.name}`),
     ...entriesOf(pod).flatMap(({ container }) =>
       Object.keys(container.resources?.limits ?? {})
         .filter((name) => !["cpu", "memory", "ephemeral-storage"].includes(name))
