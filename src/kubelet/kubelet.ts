@@ -52,6 +52,8 @@ export interface KubeletConfig {
   readonly cgroupDriver?: "cgroupfs" | "systemd";
   /** Default `/orlop-<node>`. */
   readonly cgroupRoot?: string;
+  /** Where the cgroup hierarchies are mounted. Default `/sys/fs/cgroup`. */
+  readonly cgroupMountPoint?: string;
   readonly imageBackOff?: { readonly initial: number; readonly max: number };
   readonly crashLoopBackOff?: { readonly initial: number; readonly max: number };
   /** Between two times that the Event of a pull says how far it is. */
@@ -164,6 +166,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     cgroups: createCgroups(
       config.cgroupRoot ?? `/orlop-${nodeName}`,
       config.cgroupDriver ?? (await cgroupDriver(runtime)),
+      config.cgroupMountPoint,
     ),
     metrics,
     log,

@@ -228,6 +228,11 @@ export class PodWorker {
     } catch (error) {
       return this.#hold("FailedMount", messageOf(error));
     }
+    try {
+      await this.#kubelet.cgroups.prepare(pod);
+    } catch (error) {
+      return this.#hold("FailedCreatePodContainer", `unable to ensure pod container exists: ${messageOf(error)}`);
+    }
     const config = await this.#sandboxConfig(plan.createSandbox ?? plan.sandbox?.attempt ?? 0);
     this.#content.begin(this.#neededFirst(plan, view), config);
     if (plan.createSandbox === undefined) return config;

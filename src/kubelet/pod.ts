@@ -15,6 +15,14 @@ export const nameOf = (pod: Pod): string => pod.metadata?.name ?? "";
 export const namespaceOf = (pod: Pod): string => pod.metadata?.namespace ?? "default";
 export const specOf = (pod: Pod): PodSpec => pod.spec ?? { containers: [] };
 
+interface WithResources {
+  readonly resources?: Container["resources"];
+}
+
+/** What a Pod requests, and is limited to, as a whole. KEP-2837 */
+export const wholeOf = (pod: Pod): NonNullable<Container["resources"]> =>
+  (specOf(pod) as WithResources).resources ?? {};
+
 /** `name_namespace(uid)`, as Kubernetes' messages write a Pod. */
 export const describePod = (pod: Pod): string => `${nameOf(pod)}_${namespaceOf(pod)}(${uidOf(pod)})`;
 
@@ -41,13 +49,16 @@ export function graceSecondsOf(pod: Pod): number {
   return pod.metadata?.deletionGracePeriodSeconds ?? specOf(pod).terminationGracePeriodSeconds ?? 30;
 }
 
-/** Guaranteed, Burstable or BestEffort, from requests and limits of cpu and memory. */
+/** Guaranteed, Burstable or BestEffort, from requests and limits of cpu and memory: the whole Pod's where it has its own. */
 export function qosOf(pod: Pod): "Guaranteed" | "Burstable" | "BestEffort" {
   const spec = specOf(pod);
-  const containers = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
+  const all = [...(spec.containers ?? []), ...(spec.initContainers ?? [])].map(({ resources }) => resources);
+  const whole = wholeOf(pod);
+  const isSet = Object.values({ ...whole.requests, ...whole.limits }).length > 0;
+  const counted = isSet ? [whole] : all;
   let any = false;
-  let guaranteed = containers.length > 0;
-  for (const { resources } of containers) {
+  let guaranteed = counted.length > 0;
+  for (const resources of counted) {
     for (const name of ["cpu", "memory"]) {
       const limit = nonZero(resources?.limits?.[name]);
       const request = nonZero(resources?.requests?.[name]) ?? limit;

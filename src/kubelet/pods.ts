@@ -118,7 +118,7 @@ export function startPods(kubelet: Kubelet, options: PodsOptions): Pods {
   const run = async (): Promise<void> => {
     await informer.synced;
     if (stop.signal.aborted) return;
-    const left = await readdir(podsDir).catch(() => []);
+    const left = new Set([...(await readdir(podsDir).catch(() => [])), ...(await kubelet.cgroups.list())]);
     for (const uid of left) if (!workers.has(uid)) await clean(uid);
     while (!stop.signal.aborted) {
       await look().catch((error: unknown) => {

@@ -262,7 +262,7 @@ suite("Pods as people write them", () => {
       "CapEff:\t0000000000000000\nNoNewPrivs:\t1",
     );
     assert.match(await sh("ps | head -2"), /pause|catatonit/);
-    const root = `/sys/fs/cgroup/memory/orlop-test-${process.pid}-full/pod${pod.metadata?.uid}`;
+    const root = `/sys/fs/cgroup/memory/orlop-test-${process.pid}-full/kubepods/burstable/pod${pod.metadata?.uid}`;
     const limits = readdirSync(root, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => readFileSync(join(root, name, "memory.limit_in_bytes"), "utf8").trim());

@@ -60,7 +60,7 @@ export async function startNode(
       serverCertificate,
       clientCa: pki.ca,
       log: silent,
-      config: { ...QUICK, ...config },
+      config: { ...QUICK, cgroupMountPoint: join(directory, "cgroup"), ...config },
     });
   const node: TestNode = {
     api,
