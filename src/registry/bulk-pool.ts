@@ -28,9 +28,12 @@ export class BulkPool {
   readonly #open = new Set<BulkConnection>();
   readonly #limit: number;
   readonly #slabs = new Slabs();
+  readonly #closing: AbortSignal;
 
-  constructor(limit: number) {
+  /** After `closing` is aborted no connection is opened any more. */
+  constructor(limit: number, closing: AbortSignal) {
     this.#limit = limit;
+    this.#closing = closing;
   }
 
   /**
@@ -74,21 +77,22 @@ export class BulkPool {
 
   async #take(name: string, target: BulkTarget, signal: AbortSignal | undefined): Promise<BulkConnection> {
     const lane = this.#lane(name);
+    const ending = signal === undefined ? this.#closing : AbortSignal.any([signal, this.#closing]);
     for (;;) {
-      signal?.throwIfAborted();
+      ending.throwIfAborted();
       for (let entry = lane.idle.pop(); entry !== undefined; entry = lane.idle.pop()) {
         clearTimeout(entry.timer);
         if (entry.connection.isFree) return entry.connection;
         entry.connection.destroy();
       }
       if (lane.count < this.#limit) break;
-      await turn(lane.waiting, signal);
+      await turn(lane.waiting, ending);
       // Whoever was woken and wants nothing any more wakes the next one.
-      if (signal?.aborted === true) lane.waiting.shift()?.();
+      if (ending.aborted) lane.waiting.shift()?.();
     }
     lane.count++;
     try {
-      const connection = await BulkConnection.open(target, this.#slabs, signal);
+      const connection = await BulkConnection.open(target, this.#slabs, ending);
       this.#open.add(connection);
       connection.onClose = () => {
         this.#open.delete(connection);
@@ -174,18 +178,18 @@ class Body implements WireBody {
 }
 
 /** Waits until a place is free. @throws the signal's reason */
-async function turn(waiting: (() => void)[], signal: AbortSignal | undefined): Promise<void> {
+async function turn(waiting: (() => void)[], signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const abort = (): void => {
     const at = waiting.indexOf(resolve);
     if (at >= 0) waiting.splice(at, 1);
-    reject(signal?.reason as Error);
+    reject(signal.reason as Error);
   };
   waiting.push(resolve);
-  signal?.addEventListener("abort", abort);
+  signal.addEventListener("abort", abort);
   try {
     await promise;
   } finally {
-    signal?.removeEventListener("abort", abort);
+    signal.removeEventListener("abort", abort);
   }
 }

@@ -32,8 +32,9 @@ export function isUnreachable(error: unknown): boolean {
   return DIALLING.has(code) || NAMING.has(code);
 }
 
-/** A request that got no answer, or none that ended. Certificates that do not hold are no matter of waiting. */
+/** A request that got no answer, or none that ended. Certificates that do not hold are no matter of waiting. Failures pass. */
 export function networkFailure(method: string, url: URL, error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const cause = innermost(error);
   const code = errnoOf(cause) ?? "";
   const verb = method.charAt(0) + method.slice(1).toLowerCase();

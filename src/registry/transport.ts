@@ -1,6 +1,6 @@
-import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
 import type { Dispatcher } from "undici";
+import { Failure } from "#base";
 import { BulkPool } from "./bulk-pool.ts";
 import type { TlsProfile } from "./endpoint.ts";
 import { proxyOf, type Proxies } from "./proxies.ts";
@@ -42,8 +42,8 @@ export class Transport implements AsyncDisposable {
   readonly #agents = new Map<string, Promise<Dispatcher>>();
   readonly #contexts = new Map<string, SecureContext>();
   readonly #bulk: BulkPool;
-  /** Connections that undici has open or is opening: what it is opening it does not give up by itself. */
-  readonly #sockets = new Set<Socket>();
+  /** Ends connections that are being opened: undici does not give them up by itself. */
+  readonly #closing = new AbortController();
   /** Hosts whose bodies have no Content-Length. */
   readonly #notForBulk = new Set<string>();
   readonly #proxies: Proxies;
@@ -54,12 +54,23 @@ export class Transport implements AsyncDisposable {
     this.#proxies = options.proxies;
     this.#timeouts = options.timeouts;
     this.#connections = options.connections;
-    this.#bulk = new BulkPool(options.connections);
+    this.#bulk = new BulkPool(options.connections, this.#closing.signal);
   }
 
-  /** @throws what undici throws; the signal's reason when that ended it. */
+  /** @throws what undici throws; the signal's reason when that ended it; Failure CANCELLED after disposal. */
   async send(request: WireRequest, line: Line): Promise<WireResponse> {
     request.signal?.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    try {
+      return await this.#send(request, line);
+    } catch (error) {
+      request.signal?.throwIfAborted();
+      this.#closing.signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  async #send(request: WireRequest, line: Line): Promise<WireResponse> {
     const bulk = request.isBulk === true ? await this.#sendBulk(request, line) : undefined;
     if (bulk !== undefined) return bulk;
     const response = await this.#sendStream(request, line);
@@ -71,43 +82,37 @@ export class Transport implements AsyncDisposable {
   async #sendStream(request: WireRequest, line: Line): Promise<WireResponse> {
     const { url, method, body, signal } = request;
     const uploads = method === "PUT" || method === "PATCH";
-    try {
-      const agent = await this.#agent(url, line);
-      const asked = agent.request({
-        origin: url.origin,
-        path: `${url.pathname}${url.search}`,
-        method,
-        headers: request.headers,
-        // undici takes async iterables, though its types do not say so.
-        ...(body === undefined ? {} : { body: body as Uint8Array }),
-        signal: signal ?? null,
-        headersTimeout: uploads ? this.#timeouts.commit : this.#timeouts.answer,
-        bodyTimeout: this.#timeouts.stall,
-        highWaterMark: 1024 * 1024,
-      });
-      // A stream that is destroyed says so as an error, which nobody waits for.
-      const drop = ({ body: stream }: Dispatcher.ResponseData): unknown =>
-        stream.on("error", () => undefined).destroy();
-      const answer = await unlessAborted(asked, signal, drop);
-      const stream = answer.body;
-      return {
-        statusCode: answer.statusCode,
-        headers: answer.headers,
-        body: {
-          [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>,
-          dump: () => stream.dump(),
-          destroy: () => drop(answer),
-        },
-      };
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw error;
-    }
+    const agent = await this.#agent(url, line);
+    const asked = agent.request({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
+      method,
+      headers: request.headers,
+      // undici takes async iterables, though its types do not say so.
+      ...(body === undefined ? {} : { body: body as Uint8Array }),
+      signal: signal ?? null,
+      headersTimeout: uploads ? this.#timeouts.commit : this.#timeouts.answer,
+      bodyTimeout: this.#timeouts.stall,
+      highWaterMark: 1024 * 1024,
+    });
+    // A stream that is destroyed says so as an error, which nobody waits for.
+    const drop = ({ body: stream }: Dispatcher.ResponseData): unknown => stream.on("error", () => undefined).destroy();
+    const answer = await unlessAborted(asked, signal, drop);
+    const stream = answer.body;
+    return {
+      statusCode: answer.statusCode,
+      headers: answer.headers,
+      body: {
+        [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>,
+        dump: () => stream.dump(),
+        destroy: () => drop(answer),
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new Failure("CANCELLED", "CANCELLED", "the registry client was closed"));
     this.#bulk.destroy();
-    for (const socket of this.#sockets) socket.destroy(new Error("the registry client was closed"));
     await Promise.all([...this.#agents.values()].map(async (agent) => (await agent).destroy()));
     this.#agents.clear();
   }
@@ -142,20 +147,16 @@ export class Transport implements AsyncDisposable {
 
   async #makeAgent({ tls, dialTimeout }: Line, proxy: string | undefined, isSecure: boolean): Promise<Dispatcher> {
     // It takes longer to load than most commands take, and most of them talk to no registry.
-    const { Agent, ProxyAgent, buildConnector } = await import("undici");
-    const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify };
+    const { Agent, ProxyAgent } = await import("undici");
+    // Handed on to `net.connect` and `tls.connect`, which undici's types do not know.
+    const { signal } = this.#closing;
+    const secure = { secureContext: this.#context(tls), rejectUnauthorized: !tls.skipVerify, signal };
     const common = { connections: this.#connections, allowH2: false, keepAliveTimeout: 10_000 };
     // Many proxies give tunnels for TLS only; plain requests they pass on.
-    const tunnel = { proxyTunnel: isSecure, requestTls: secure, connectTimeout: dialTimeout };
+    const toProxy: object = { signal };
+    const tunnel = { proxyTunnel: isSecure, proxyTls: toProxy, requestTls: secure, connectTimeout: dialTimeout };
     if (proxy !== undefined) return new ProxyAgent({ ...common, ...tunnel, uri: proxy });
-    const connector = buildConnector({ ...secure, allowH2: false, timeout: dialTimeout });
-    const connect: typeof connector = (options, callback) => {
-      // It answers with the socket, though its type does not say so.
-      const socket = connector(options, callback) as unknown as Socket;
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    };
-    return new Agent({ ...common, connect });
+    return new Agent({ ...common, connect: { ...secure, timeout: dialTimeout } });
   }
 
   /** Made once: reading some hundred certificates takes longer than a request. */
