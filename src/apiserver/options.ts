@@ -2,6 +2,7 @@ import { Failure, type Log } from "#base";
 import type { Pki } from "#wire";
 import type { Policy } from "./kinds/resource.ts";
 import type { Tokens } from "./ports.ts";
+import type { Keep } from "./retention.ts";
 import type { User } from "./router.ts";
 import { minorOf } from "./versions.ts";
 
@@ -32,6 +33,8 @@ export interface ApiServerOptions {
   readonly nodeMonitorGracePeriod?: number;
   /** Milliseconds after which Pods are removed that are bound to a node that is not there; 40,000 by default. */
   readonly missingNodeGracePeriod?: number;
+  /** How far back lists and watches may go; five minutes by default, as long as that is no more than 256 MiB. */
+  readonly history?: Keep;
   readonly log?: Log;
 }
 

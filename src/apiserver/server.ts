@@ -54,7 +54,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       `the API server speaks plain HTTP on loopback only, not at ${host}`,
     );
   await using cleanup = new AsyncDisposableStack();
-  const storage = cleanup.adopt(new Storage(join(options.dataDir, "apiserver.db")), (opened) => opened.close());
+  const path = join(options.dataDir, "apiserver.db");
+  const storage = cleanup.adopt(new Storage(path, options.history), (opened) => opened.close());
   const objects = new Objects(storage, policy);
   const { nodeMonitorGracePeriod = NODE_GRACE, missingNodeGracePeriod = NODE_GRACE } = options;
   const patience = { node: nodeMonitorGracePeriod, missingNode: missingNodeGracePeriod };

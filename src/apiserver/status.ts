@@ -46,13 +46,13 @@ const GRPC: Readonly<Record<number, Code>> = {
 export class StatusError extends Failure {
   readonly body: StatusBody;
 
-  constructor(code: number, reason: string, message: string, details?: StatusDetails) {
+  constructor(code: number, reason: string, message: string, details?: StatusDetails, metadata: object = {}) {
     super(GRPC[code] ?? "INTERNAL", reason, message);
     this.name = "StatusError";
     this.body = {
       kind: "Status",
       apiVersion: "v1",
-      metadata: {},
+      metadata,
       status: "Failure",
       message,
       ...(reason === "" ? {} : { reason }),
@@ -127,8 +127,9 @@ export function unauthorized(): StatusError {
   return new StatusError(401, "Unauthorized", "Unauthorized");
 }
 
-export function expired(message: string): StatusError {
-  return new StatusError(410, "Expired", message);
+/** `metadata` may say how to go on all the same. */
+export function expired(message: string, metadata: { readonly continue?: string } = {}): StatusError {
+  return new StatusError(410, "Expired", message, undefined, metadata);
 }
 
 /** The Status of anything thrown. What is no StatusError is an internal error, and keeps its one-line message. */

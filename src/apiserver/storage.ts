@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Failure, messageOf } from "#base";
 import type { KubeObject } from "#k8s";
+import { KEEP, Retention } from "./retention.ts";
 
 /** One object as it is stored: without `kind` and `apiVersion`, which its resource implies. */
 export interface Stored {
@@ -33,22 +34,38 @@ export type Write =
 
 export type Listener = (change: Change) => void;
 
-/** How many changes a watch may lie behind. */
-const KEPT_CHANGES = 5000;
-const COMPACT_EVERY = 500;
+/** Changes that are read at once for a watch. */
+const BATCH = 500;
 
-// Objects lie in rowid order: in a table without rowids most would need an overflow page of their own at each write.
+// One row for each state an object had. `previous` is the version of the state that it replaced.
 const TABLES = `
-  CREATE TABLE IF NOT EXISTS objects (
-    resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,
-    PRIMARY KEY (resource, namespace, name)
-  );
-  CREATE TABLE IF NOT EXISTS changes (
+  CREATE TABLE IF NOT EXISTS revisions (
     version INTEGER PRIMARY KEY, type TEXT NOT NULL, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-    value TEXT NOT NULL, before TEXT, beforeVersion INTEGER
+    previous INTEGER, value TEXT NOT NULL
   );
-  CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS revisionsOfResource ON revisions (resource, version);
+  CREATE TABLE IF NOT EXISTS compaction (id INTEGER PRIMARY KEY CHECK (id = 0), version INTEGER NOT NULL);
 `;
+
+const CURRENT = `
+  SELECT * FROM revisions WHERE type <> 'DELETED'
+    AND version NOT IN (SELECT previous FROM revisions WHERE previous IS NOT NULL)
+`;
+const SINCE = `
+  SELECT r.*, p.value AS before FROM revisions r LEFT JOIN revisions p ON p.version = r.previous
+    WHERE r.resource = ? AND r.version > ? ORDER BY r.version LIMIT ?
+`;
+// The first change of each object after a version says what it was at that version.
+const UNDO = `
+  SELECT r.namespace, r.name, r.previous, p.value FROM revisions r LEFT JOIN revisions p ON p.version = r.previous
+    WHERE r.resource = ?1 AND r.version > ?2 AND (r.previous IS NULL OR r.previous <= ?2) ORDER BY r.version
+`;
+const FORGET = [
+  `DELETE FROM revisions WHERE version IN
+    (SELECT previous FROM revisions WHERE version > ?1 AND version <= ?2 AND previous IS NOT NULL)`,
+  "DELETE FROM revisions WHERE version > ?1 AND version <= ?2 AND type = 'DELETED'",
+];
+const COMPACTED = "INSERT INTO compaction VALUES (0, ?) ON CONFLICT DO UPDATE SET version=excluded.version";
 
 /**
  * Makes the write-ahead log as long as it gets between two checkpoints. Flushing what is written over costs a fraction of
@@ -59,34 +76,40 @@ const GROW = `
   PRAGMA wal_checkpoint(RESTART);
 `;
 
-interface ChangeRow {
-  version: number;
-  type: Change["type"];
-  resource: string;
-  namespace: string;
-  name: string;
-  value: string;
-  before: string | null;
-  beforeVersion: number | null;
+interface Row {
+  readonly version: number;
+  readonly type: Change["type"];
+  readonly resource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly previous: number | null;
+  readonly value: string;
 }
 
+type ChangeRow = Row & { readonly before: string | null };
+type UndoRow = Pick<Row, "namespace" | "name" | "previous"> & { readonly value: string | null };
+
 /**
- * All objects, durably: SQLite holds them, memory answers. Every write is one transaction that is on disk when the call
- * returns, gets the next number of one global version, and is told to all listeners in order, once.
+ * All objects, durably: SQLite holds them and the states they had, memory answers for the present. Every write is one
+ * transaction that is on disk when the call returns, gets the next number of one global version, and is told to all
+ * listeners in order, once. The past goes back as far as `keep` says.
  */
 export class Storage {
   readonly #db: DatabaseSync;
   readonly #put: StatementSync;
-  readonly #drop: StatementSync;
-  readonly #log: StatementSync;
+  readonly #after: StatementSync;
+  readonly #undo: StatementSync;
+  readonly #forget: readonly StatementSync[];
+  readonly #compacted: StatementSync;
   readonly #objects = new Map<string, Map<string, Stored>>();
   readonly #listeners = new Map<string, Set<Listener>>();
-  #changes: Change[] = [];
+  readonly #retention: Retention;
   #version = 0;
   #oldest = 0;
 
   /** Opens or creates the file. Throws Failure `STORAGE_UNUSABLE`. */
-  constructor(path: string) {
+  constructor(path: string, keep = KEEP) {
+    this.#retention = new Retention(keep);
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       this.#db = new DatabaseSync(path, { timeout: 2000 });
@@ -97,11 +120,11 @@ export class Storage {
       const message = `the API server's storage ${path} cannot be opened: ${messageOf(cause)}; is another one using it?`;
       throw new Failure("FAILED_PRECONDITION", "STORAGE_UNUSABLE", message, { cause });
     }
-    this.#put = this.#db.prepare(
-      "INSERT INTO objects VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET version=excluded.version, value=excluded.value",
-    );
-    this.#drop = this.#db.prepare("DELETE FROM objects WHERE resource=? AND namespace=? AND name=?");
-    this.#log = this.#db.prepare("INSERT INTO changes VALUES (?,?,?,?,?,?,?,?)");
+    this.#put = this.#db.prepare("INSERT INTO revisions VALUES (?,?,?,?,?,?,?)");
+    this.#after = this.#db.prepare(SINCE);
+    this.#undo = this.#db.prepare(UNDO);
+    this.#forget = FORGET.map((sql) => this.#db.prepare(sql));
+    this.#compacted = this.#db.prepare(COMPACTED);
     this.#load();
   }
 
@@ -110,20 +133,35 @@ export class Storage {
     return this.#version;
   }
 
-  /** A watch may start at this version or later; what came before is compacted. */
+  /** The past is known from this version on. */
   get oldest(): number {
     return this.#oldest;
   }
 
   get(resource: string, namespace: string, name: string): Stored | undefined {
-    return this.#objects.get(resource)?.get(`${namespace}/${name}`);
+    return this.#objects.get(resource)?.get(keyOf(namespace, name));
   }
 
-  /** All objects of a resource, or those of one namespace, by namespace and name. */
+  /** All objects of a resource, or those of one namespace, in the order of `<namespace>/<name>`. */
   list(resource: string, namespace = ""): Stored[] {
-    const all = [...(this.#objects.get(resource)?.values() ?? [])];
-    const found = namespace === "" ? all : all.filter((stored) => stored.namespace === namespace);
-    return found.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
+    return inOrder(this.#objects.get(resource) ?? new Map(), namespace);
+  }
+
+  /** The same as it was at a version, which has been. Undefined where that is no longer known. */
+  listAt(resource: string, namespace: string, version: number): Stored[] | undefined {
+    if (version < this.#oldest) return undefined;
+    if (version === this.#version) return this.list(resource, namespace);
+    const objects = new Map(this.#objects.get(resource));
+    const undone = new Set<string>();
+    for (const row of this.#undo.iterate(resource, version)) {
+      const { namespace: space, name, previous, value } = row as unknown as UndoRow;
+      const key = keyOf(space, name);
+      if (undone.has(key)) continue;
+      undone.add(key);
+      if (previous === null || value === null) objects.delete(key);
+      else objects.set(key, storedOf({ resource, namespace: space, name, version: previous, value }));
+    }
+    return inOrder(objects, namespace);
   }
 
   /**
@@ -133,6 +171,7 @@ export class Storage {
   write(...writes: readonly Write[]): Stored[] {
     const changes: Change[] = [];
     let version = this.#version;
+    let bytes = 0;
     for (const write of writes) {
       version++;
       const { resource, namespace, name } = write;
@@ -142,32 +181,39 @@ export class Storage {
       const stored = { resource, namespace, name, version, object, json: JSON.stringify(object) };
       const type = gone ? "DELETED" : before === undefined ? "ADDED" : "MODIFIED";
       changes.push({ type, version, stored, ...(before === undefined ? {} : { before }) });
+      bytes += stored.json.length;
     }
+    const now = performance.now();
+    const forgotten = this.#retention.due(now);
     this.#db.exec("BEGIN IMMEDIATE");
     try {
       for (const { type, version: at, stored, before } of changes) {
         const { resource, namespace, name, json } = stored;
-        if (type === "DELETED") this.#drop.run(resource, namespace, name);
-        else this.#put.run(resource, namespace, name, at, json);
-        this.#log.run(at, type, resource, namespace, name, json, before?.json ?? null, before?.version ?? null);
+        this.#put.run(at, type, resource, namespace, name, before?.version ?? null, json);
       }
-      if (Math.floor(version / COMPACT_EVERY) !== Math.floor(this.#version / COMPACT_EVERY))
-        this.#db.prepare("DELETE FROM changes WHERE version <= ?").run(version - KEPT_CHANGES);
+      if (forgotten !== undefined) {
+        for (const statement of this.#forget) statement.run(this.#oldest, forgotten);
+        this.#compacted.run(forgotten);
+      }
       this.#db.exec("COMMIT");
     } catch (cause) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw cause;
     }
     this.#version = version;
+    this.#oldest = forgotten ?? this.#oldest;
+    this.#retention.note(version, changes.length, bytes, now);
     for (const change of changes) this.#remember(change);
     for (const change of changes) this.#tell(change);
     return changes.map((change) => change.stored);
   }
 
-  /** The changes of a resource after a version, oldest first. Undefined where they are no longer kept. */
+  /** The next changes of a resource after a version, oldest first, some at a time. Undefined where they are no longer kept. */
   since(resource: string, version: number): Change[] | undefined {
     if (version < this.#oldest) return undefined;
-    return this.#changes.filter((change) => change.version > version && change.stored.resource === resource);
+    if (version >= this.#version) return [];
+    const rows = this.#after.all(resource, version, BATCH) as unknown as ChangeRow[];
+    return rows.map((row) => this.#changeOf(row));
   }
 
   /** Calls `listener` for each later change of a resource, in order. The returned function ends that. */
@@ -178,74 +224,55 @@ export class Storage {
     return () => listeners.delete(listener);
   }
 
-  /** A named value beside the objects, made on first use (the cluster's own uid, a signing key's name). */
-  fact(name: string, make: () => string): string {
-    const row = this.#db.prepare("SELECT value FROM facts WHERE name=?").get(name);
-    if (row !== undefined) return String(row["value"]);
-    const value = make();
-    this.#db.prepare("INSERT INTO facts VALUES (?,?)").run(name, value);
-    return value;
-  }
-
   close(): void {
     if (this.#db.isOpen) this.#db.close();
   }
 
   #load(): void {
-    for (const row of this.#db.prepare("SELECT * FROM objects").iterate()) {
-      const { resource, namespace, name, version, value } = row as unknown as ChangeRow;
-      this.#set({ resource, namespace, name, version, json: value, object: JSON.parse(value) as KubeObject });
-    }
-    const rows = this.#db.prepare("SELECT * FROM changes ORDER BY version").all() as unknown as ChangeRow[];
-    this.#changes = rows.map(changeOf);
-    this.#version = rows.at(-1)?.version ?? 0;
-    this.#oldest = (rows[0]?.version ?? 1) - 1;
+    for (const row of this.#db.prepare(CURRENT).iterate()) this.#set(storedOf(row as unknown as Row));
+    this.#oldest = Number(this.#db.prepare("SELECT version FROM compaction").get()?.["version"] ?? 0);
+    const past = "SELECT MAX(version) AS last, COUNT(*) AS changes, SUM(LENGTH(value)) AS bytes FROM revisions";
+    const { last, changes, bytes } = this.#db.prepare(past).get() as Record<string, number | null>;
+    this.#version = last ?? 0;
+    if (last != null) this.#retention.note(last, changes ?? 0, bytes ?? 0, performance.now());
   }
 
   #set(stored: Stored): void {
     let objects = this.#objects.get(stored.resource);
     if (objects === undefined) this.#objects.set(stored.resource, (objects = new Map()));
-    objects.set(`${stored.namespace}/${stored.name}`, stored);
+    objects.set(keyOf(stored.namespace, stored.name), stored);
   }
 
-  #remember(change: Change): void {
-    const { stored } = change;
-    if (change.type !== "DELETED") this.#set(stored);
-    else this.#objects.get(stored.resource)?.delete(`${stored.namespace}/${stored.name}`);
-    this.#changes.push(change);
-    if (this.#changes.length >= KEPT_CHANGES + COMPACT_EVERY) {
-      this.#changes = this.#changes.slice(-KEPT_CHANGES);
-      this.#oldest = (this.#changes[0]?.version ?? 1) - 1;
-    }
+  #remember({ type, stored }: Change): void {
+    if (type !== "DELETED") this.#set(stored);
+    else this.#objects.get(stored.resource)?.delete(keyOf(stored.namespace, stored.name));
   }
 
   #tell(change: Change): void {
     for (const listener of this.#listeners.get(change.stored.resource) ?? []) listener(change);
   }
+
+  #changeOf(row: ChangeRow): Change {
+    const { type, version, resource, namespace, name, previous, before } = row;
+    const current = this.get(resource, namespace, name);
+    const stored = current?.version === version ? current : storedOf(row);
+    if (previous === null || before === null) return { type, version, stored };
+    return { type, version, stored, before: storedOf({ ...row, version: previous, value: before }) };
+  }
 }
 
-function changeOf(row: ChangeRow): Change {
-  const { type, version, resource, namespace, name, value, before, beforeVersion } = row;
-  const place = { resource, namespace, name };
-  return {
-    type,
-    version,
-    stored: { ...place, version, json: value, object: JSON.parse(value) as KubeObject },
-    ...(before === null
-      ? {}
-      : {
-          before: {
-            ...place,
-            version: beforeVersion ?? 0,
-            json: before,
-            object: JSON.parse(before) as KubeObject,
-          },
-        }),
-  };
+const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+function inOrder(objects: ReadonlyMap<string, Stored>, namespace: string): Stored[] {
+  const all = [...objects];
+  const found = namespace === "" ? all : all.filter(([, stored]) => stored.namespace === namespace);
+  return found.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, stored]) => stored);
+}
+
+function storedOf({ resource, namespace, name, version, value }: Omit<Row, "type" | "previous">): Stored {
+  return { resource, namespace, name, version, json: value, object: JSON.parse(value) as KubeObject };
 }
 
 function withVersion(object: KubeObject, version: number): KubeObject {
   return { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
 }
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

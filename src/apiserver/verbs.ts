@@ -6,12 +6,13 @@ import { applyObject, manageUpdate } from "./apply.ts";
 import { decodeAs, duplicatesIn, mediaTypeOf, parseYamlBody, readBody, validationOf } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import type { Objects, WriteOptions } from "./objects.ts";
-import { page } from "./pages.ts";
+import { listOptions } from "./list-options.ts";
+import { readPage } from "./pages.ts";
 import { STRATEGIC, badPatch, goValue, patcher, untyped } from "./patches.ts";
 import { formJson, formOf, listJson, sendJson, sendText, warn } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { selectorOf } from "./select.ts";
-import { StatusError, badRequest, notFound } from "./status.ts";
+import { badRequest, notFound } from "./status.ts";
 import type { Stored } from "./storage.ts";
 import { watch } from "./watch.ts";
 import { deleteOptions, invalidPatchOptions, isDryRun } from "./write-options.ts";
@@ -39,19 +40,10 @@ export class Verbs {
     const { resource } = this;
     const { storage } = this.objects;
     const form = formOf(request.raw.headers.accept);
+    const options = listOptions(query);
     const select = selectorOf(resource, query);
-    if (/^(1|true)$/i.test(query.get("watch") ?? ""))
-      return watch(request, response, storage, resource, namespace, select, form);
-    const version = query.get("resourceVersion") ?? "";
-    if (!/^\d*$/.test(version)) throw badRequest(`invalid resource version: ${JSON.stringify(version)}`);
-    if (Number(version) > storage.version)
-      throw new StatusError(504, "Timeout", `Too large resource version: ${version}, current: ${storage.version}`, {
-        causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
-        retryAfterSeconds: 1,
-      });
-    const all = storage.list(resource.storedAs, namespace);
-    const matching = select === undefined ? all : all.filter((stored) => select(stored.object));
-    const { items, metadata } = page(matching, query, storage.version, storage.oldest);
+    if (options.watch) return watch(request, response, { storage, resource, namespace, select, form, options });
+    const { items, metadata } = readPage(storage, resource.storedAs, namespace, options, select);
     sendText(request, response, 200, listJson(resource, items, form, query, metadata), form.yaml);
   }
 
@@ -134,17 +126,16 @@ export class Verbs {
 
   async deleteCollection(request: ApiRequest, response: ServerResponse): Promise<void> {
     const { namespace } = this.place(request);
+    const { objects, resource } = this;
+    const asked = listOptions(request.query);
+    const select = selectorOf(resource, request.query);
     const options = await deleteOptions(request);
-    const select = selectorOf(this.resource, request.query);
-    const found = this.objects.storage
-      .list(this.resource.storedAs, namespace)
-      .filter((stored) => select?.(stored.object) ?? true);
-    const items = found.map(
-      (stored) => this.objects.delete(this.resource, stored.namespace, stored.name, options).stored,
-    );
+    const { items, metadata } = readPage(objects.storage, resource.storedAs, namespace, asked, select);
+    for (const stored of items)
+      if (objects.storage.get(resource.storedAs, stored.namespace, stored.name) !== undefined)
+        objects.delete(resource, stored.namespace, stored.name, options);
     const form = formOf(request.raw.headers.accept);
-    const metadata = { resourceVersion: String(this.objects.storage.version) };
-    sendText(request, response, 200, listJson(this.resource, items, form, request.query, metadata), form.yaml);
+    sendText(request, response, 200, listJson(resource, items, form, request.query, metadata), form.yaml);
   }
 
   /** Where a request points: its namespace ("" for none, or for all) and name. */

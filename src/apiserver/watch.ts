@@ -1,133 +1,174 @@
 import type { ServerResponse } from "node:http";
 import type { KubeObject } from "#k8s";
-import { apiVersionOf, type Resource } from "./kinds/resource.ts";
-import { includeOf, objectJson, tableJson, type Form } from "./respond.ts";
+import type { Resource } from "./kinds/resource.ts";
+import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
+import type { Form } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import type { Selector } from "./select.ts";
-import { StatusError, badRequest, expired } from "./status.ts";
+import { StatusError, expired } from "./status.ts";
 import type { Change, Storage, Stored } from "./storage.ts";
+import { WatchLines } from "./watch-lines.ts";
 
 const BOOKMARK_EVERY = 60_000;
-/** A watcher that lets so many bytes lie is cut off; it lists again. */
-const MOST_UNREAD = 32 * 1024 * 1024;
 const DEFAULT_SECONDS = 3600;
+const LONGEST_SECONDS = 86_400;
+/** With so many bytes unread, a watcher is told no news until it has caught up. */
+const MOST_UNREAD = 1024 * 1024;
+const INITIAL_END = { "k8s.io/initial-events-end": "true" };
+
+/** What is watched, for whom. */
+export interface Watch {
+  readonly storage: Storage;
+  readonly resource: Resource;
+  /** "" for all. */
+  readonly namespace: string;
+  readonly select: Selector | undefined;
+  readonly form: Form;
+  readonly options: ListOptions;
+}
 
 /**
- * Streams the changes of a resource: each once, in order, from the version asked for. Ends when the client goes, the server
- * closes, or after `timeoutSeconds`.
+ * Streams the changes of a resource: each once, in order, from the version asked for. One that reads slower than is written
+ * is served from what storage keeps of the past. Ends when the client goes, the server closes, after `timeoutSeconds`, or
+ * with 410 when the past does not go back to where the watcher is.
  */
-export async function watch(
-  request: ApiRequest,
-  response: ServerResponse,
-  storage: Storage,
-  resource: Resource,
-  namespace: string,
-  select: Selector | undefined,
-  form: Form,
-): Promise<void> {
-  const { query } = request;
-  const asked = query.get("resourceVersion") ?? "";
-  if (!/^\d*$/.test(asked)) throw badRequest(`invalid resource version: ${JSON.stringify(asked)}`);
-  const bookmarks = /^(1|true)$/i.test(query.get("allowWatchBookmarks") ?? "");
-  const initial = /^(1|true)$/i.test(query.get("sendInitialEvents") ?? "");
-  checkInitial(query);
-  const seconds = Number(query.get("timeoutSeconds") ?? 0) || DEFAULT_SECONDS;
-
+export async function watch(request: ApiRequest, response: ServerResponse, of: Watch): Promise<void> {
+  const { storage, options } = of;
+  const asked = parseVersion(options.resourceVersion, (why) => new StatusError(500, "", why));
   response.setHeader("Content-Type", "application/json");
   response.setHeader("Cache-Control", "no-cache, private");
   response.setHeader("Transfer-Encoding", "chunked");
   response.writeHead(200);
   response.flushHeaders();
 
-  let first = true;
-  const encode = (type: string, stored: Stored): string => {
-    let object: string;
-    if (form.as === "Table") {
-      const metadata = { resourceVersion: String(stored.version) };
-      object = tableJson(resource, [stored], form.version, includeOf(query), metadata, first);
-      first = false;
-    } else if (form.as === "object") return plain(resource, type, stored);
-    else
-      object = JSON.stringify({
-        kind: "PartialObjectMetadata",
-        apiVersion: `meta.k8s.io/${form.version}`,
-        metadata: stored.object.metadata,
-      });
-    return `{"type":"${type}","object":${object}}\n`;
-  };
-  const send = (text: string): void => {
-    if (response.writableLength > MOST_UNREAD) response.destroy();
-    else response.write(text);
-  };
-  const matches = (stored: Stored | undefined): boolean =>
-    stored !== undefined && (namespace === "" || stored.namespace === namespace) && (select?.(stored.object) ?? true);
-  const bookmark = (annotations?: Record<string, string>): void => {
-    const metadata = {
-      resourceVersion: String(storage.version),
-      ...(annotations === undefined ? {} : { annotations }),
-    };
-    if (form.as === "Table") {
-      const empty = bookmarkStored(resource, metadata);
-      send(
-        `{"type":"BOOKMARK","object":${tableJson(resource, [empty], form.version, includeOf(query), metadata, first)}}\n`,
-      );
-      return;
-    }
-    const kind = form.as === "object" ? resource.kind : "PartialObjectMetadata";
-    const apiVersion = form.as === "object" ? apiVersionOf(resource) : `meta.k8s.io/${form.version}`;
-    send(`${JSON.stringify({ type: "BOOKMARK", object: { kind, apiVersion, metadata } })}\n`);
-  };
-  const tell = (change: Change): void => {
-    const is = change.type !== "DELETED" && matches(change.stored);
-    const was = matches(change.before);
-    if (is) send(encode(was ? "MODIFIED" : "ADDED", change.stored));
-    else if (was) send(encode("DELETED", change.type === "DELETED" ? change.stored : lastSeen(change)));
-  };
-
-  // Nothing below yields between reading the state and listening, so no change falls between.
-  const version = Number(asked || 0);
-  if (initial || ((asked === "" || asked === "0") && query.get("sendInitialEvents") !== "false")) {
-    for (const stored of storage.list(resource.storedAs, namespace)) if (matches(stored)) send(encode("ADDED", stored));
-    if (initial && bookmarks) bookmark({ "k8s.io/initial-events-end": "true" });
-  } else if (asked !== "" && asked !== "0") {
-    const missed = storage.since(resource.storedAs, version);
-    if (missed === undefined) {
-      const error = expired(`too old resource version: ${asked} (${storage.oldest + 1})`);
-      response.end(`${JSON.stringify({ type: "ERROR", object: error.body })}\n`);
-      return;
-    }
-    for (const change of missed) tell(change);
-  }
-  const stop = storage.listen(resource.storedAs, tell);
-  const ticker = bookmarks ? setInterval(() => bookmark(), BOOKMARK_EVERY).unref() : undefined;
-  const timer = Promise.withResolvers<void>();
-  const timeout = setTimeout(timer.resolve, Math.min(seconds, 86_400) * 1000).unref();
-  request.signal.addEventListener("abort", () => timer.resolve(), { once: true });
-  response.once("close", timer.resolve);
-  if (request.signal.aborted) timer.resolve();
+  const over = Promise.withResolvers<void>();
+  const seconds = Math.min(options.timeoutSeconds || DEFAULT_SECONDS, LONGEST_SECONDS);
+  const timeout = setTimeout(over.resolve, seconds * 1000).unref();
+  request.signal.addEventListener("abort", () => over.resolve(), { once: true });
+  response.once("close", over.resolve);
+  if (request.signal.aborted) over.resolve();
+  const watcher = new Watcher(response, of, new WatchLines(of.resource, of.form, request.query), over.promise);
   try {
-    await timer.promise;
+    if (options.sendInitialEvents === true) await watcher.present(asked);
+    else watcher.startAt(asked === 0 ? storage.version : asked);
+    await watcher.follow();
+  } catch (error) {
+    if (!(error instanceof StatusError)) throw error;
+    watcher.fail(error);
   } finally {
-    stop();
-    clearInterval(ticker);
     clearTimeout(timeout);
   }
-  if (!response.destroyed) {
-    if (bookmarks) bookmark();
-    response.end();
-  }
+  if (!response.destroyed) response.end();
 }
 
-const encoded = new WeakMap<Stored, Map<string, string>>();
+/** One watcher: how far it is, and what it is told. */
+class Watcher {
+  readonly #response: ServerResponse;
+  readonly #of: Watch;
+  readonly #lines: WatchLines;
+  readonly #over: Promise<void>;
+  /** All changes up to this version have been told. */
+  #at = 0;
+  /** Whether every change is told as it is written. */
+  #isLive = false;
+  #ended = false;
 
-/** The line of a change, made once for all watchers. */
-function plain(resource: Resource, type: string, stored: Stored): string {
-  let lines = encoded.get(stored);
-  if (lines === undefined) encoded.set(stored, (lines = new Map()));
-  const key = `${type} ${resource.group}`;
-  let line = lines.get(key);
-  if (line === undefined) lines.set(key, (line = `{"type":"${type}","object":${objectJson(resource, stored)}}\n`));
-  return line;
+  constructor(response: ServerResponse, of: Watch, lines: WatchLines, over: Promise<void>) {
+    this.#response = response;
+    this.#of = of;
+    this.#lines = lines;
+    this.#over = over.then(() => void (this.#ended = true));
+  }
+
+  startAt(version: number): void {
+    this.#at = version;
+  }
+
+  /** Tells what there is, as if it were new. Throws 504 where the present has not come to that version. */
+  async present(asked: number): Promise<void> {
+    const { storage, resource, namespace, options } = this.#of;
+    if (asked > storage.version) throw tooLarge(asked, storage.version);
+    this.#at = storage.version;
+    for (const stored of storage.list(resource.storedAs, namespace)) {
+      if (this.#matches(stored)) this.#send(this.#lines.event("ADDED", stored));
+      if (this.#response.writableLength > MOST_UNREAD) await this.#drained();
+      if (this.#ended) return;
+    }
+    if (options.bookmarks) this.#send(this.#lines.bookmark(this.#at, INITIAL_END));
+  }
+
+  /** Tells all changes until the end. Throws 410 where the next ones are forgotten. */
+  async follow(): Promise<void> {
+    const { options, resource, storage } = this.#of;
+    const bookmark = (): void =>
+      this.#send(this.#lines.bookmark(this.#isLive ? Math.max(this.#at, storage.version) : this.#at));
+    const ticker = options.bookmarks ? setInterval(bookmark, BOOKMARK_EVERY).unref() : undefined;
+    try {
+      while (!this.#ended) {
+        const missed = storage.since(resource.storedAs, this.#at);
+        if (missed === undefined) throw expired(`too old resource version: ${this.#at} (${storage.oldest})`);
+        for (const change of missed) this.#tell(change);
+        // Nothing yields between the last look at the past and listening, so no change falls between.
+        if (missed.length === 0) await this.#live();
+        else await this.#drained();
+      }
+    } finally {
+      clearInterval(ticker);
+    }
+    if (options.bookmarks) bookmark();
+  }
+
+  fail(error: StatusError): void {
+    this.#send(this.#lines.error(error));
+  }
+
+  /** Tells changes as they are written, until the end or until the client has too much to read. */
+  async #live(): Promise<void> {
+    const { resource, storage } = this.#of;
+    const behind = Promise.withResolvers<void>();
+    this.#isLive = true;
+    this.#at = Math.max(this.#at, storage.version);
+    const stop = storage.listen(resource.storedAs, (change) => {
+      this.#tell(change);
+      if (this.#response.writableLength <= MOST_UNREAD) return;
+      stop();
+      behind.resolve();
+    });
+    await Promise.race([behind.promise, this.#over]);
+    stop();
+    if (this.#ended) return;
+    this.#isLive = false;
+    await this.#drained();
+  }
+
+  #tell(change: Change): void {
+    if (change.version <= this.#at) return;
+    this.#at = change.version;
+    const is = change.type !== "DELETED" && this.#matches(change.stored);
+    const was = this.#matches(change.before);
+    if (is) this.#send(this.#lines.event(was ? "MODIFIED" : "ADDED", change.stored, change));
+    else if (was && change.type === "DELETED") this.#send(this.#lines.event("DELETED", change.stored, change));
+    else if (was) this.#send(this.#lines.event("DELETED", lastSeen(change)));
+  }
+
+  #matches(stored: Stored | undefined): boolean {
+    const { namespace, select } = this.#of;
+    return (
+      stored !== undefined && (namespace === "" || stored.namespace === namespace) && (select?.(stored.object) ?? true)
+    );
+  }
+
+  #send(text: string): void {
+    if (!this.#response.destroyed) this.#response.write(text);
+  }
+
+  async #drained(): Promise<void> {
+    if (!this.#response.writableNeedDrain || this.#ended) return;
+    const drained = Promise.withResolvers<void>();
+    this.#response.once("drain", drained.resolve);
+    await Promise.race([drained.promise, this.#over]);
+    this.#response.off("drain", drained.resolve);
+  }
 }
 
 /** An object that left the selection is shown as it was, at the version at which it left. */
@@ -138,26 +179,4 @@ function lastSeen({ before, stored, version }: Change): Stored {
     metadata: { ...last.object.metadata, resourceVersion: String(version) },
   } as KubeObject;
   return { ...last, version, object, json: JSON.stringify(object) };
-}
-
-function bookmarkStored(resource: Resource, metadata: object): Stored {
-  const object = { metadata, spec: { containers: [] }, involvedObject: {} } as KubeObject;
-  return { resource: resource.storedAs, namespace: "", name: "", version: 0, object, json: JSON.stringify(object) };
-}
-
-/** `sendInitialEvents` and `resourceVersionMatch` go together, and only so. */
-function checkInitial(query: URLSearchParams): void {
-  const match = query.get("resourceVersionMatch") ?? "";
-  const initial = query.has("sendInitialEvents");
-  const wrong = (field: string, why: string): never => {
-    const message = `Forbidden: ${why}`;
-    throw new StatusError(422, "Invalid", `ListOptions.meta.k8s.io "" is invalid: ${field}: ${message}`, {
-      group: "meta.k8s.io",
-      kind: "ListOptions",
-      causes: [{ reason: "FieldValueForbidden", message, field }],
-    });
-  };
-  if (initial && match !== "NotOlderThan")
-    wrong("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-  if (!initial && match !== "") wrong("resourceVersionMatch", "resourceVersionMatch is forbidden for watch");
 }
