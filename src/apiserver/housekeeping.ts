@@ -1,7 +1,8 @@
 import type { Log } from "#base";
 import { messageOf } from "#base";
 import { jsonEqual, type ConfigMap, type Namespace } from "#k8s";
-import { forgetEvents, Owners } from "./garbage.ts";
+import { Collector } from "./collector.ts";
+import { forgetEvents } from "./garbage.ts";
 import { configMaps, serviceAccounts } from "./kinds/config.ts";
 import { namespaces } from "./kinds/cluster.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
@@ -98,7 +99,8 @@ export function keepHouse(
     next["spec"] = { finalizers: others };
     objects.put(namespaces, "", namespace, next);
   };
-  const owners = new Owners(objects);
+  const owning = resources.filter((resource) => resource.storedAs !== "events");
+  const collector = new Collector(objects, owning, () => later("collecting what nobody owns", () => collector.run()));
   const forget = (): void => safely("forgetting old events", () => forgetEvents(objects));
 
   for (const name of FIRST)
@@ -116,19 +118,18 @@ export function keepHouse(
     }),
     ...inside.map((resource) =>
       storage.listen(resource.storedAs, ({ type, stored }) => {
-        if (type !== "DELETED") return owners.note(resource, stored);
-        const { namespace, name, object } = stored;
+        if (type !== "DELETED") return;
+        const { namespace, name } = stored;
         later("ending a namespace", () => empty(namespace));
-        const uid = object.metadata?.uid ?? "";
-        if (owners.has(uid)) later("deleting what an object owned", () => owners.bury(uid));
         if (resource === serviceAccounts && name === "default")
           later("creating a default service account", () => account(namespace));
         if (resource === configMaps && name === ROOT_CA) later("telling of the authority", () => authority(namespace));
       }),
     ),
+    ...owning.map((resource) => storage.listen(resource.storedAs, (change) => collector.see(resource, change))),
   ];
   for (const { name } of storage.list("nodes")) safely("tainting a node", () => taintNode(objects, name));
-  for (const resource of inside) for (const stored of storage.list(resource.storedAs)) owners.note(resource, stored);
+  for (const resource of owning) for (const stored of storage.list(resource.storedAs)) collector.add(resource, stored);
   forget();
   const monitor = new NodeMonitor(objects, patience.node);
   const orphans = new Orphans(objects, patience.missingNode);

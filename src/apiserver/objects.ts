@@ -1,6 +1,6 @@
 import { decode, jsonEqual, timestamp, type KubeObject, type ObjectMeta, type Pod } from "#k8s";
 import { FieldErrors } from "./field-errors.ts";
-import type { AnyObject, Policy, Resource } from "./kinds/resource.ts";
+import type { AnyObject, MutableMeta, Policy, Resource } from "./kinds/resource.ts";
 import { generateName, newMeta, nextMeta, validateMeta, validateMetaUpdate } from "./meta.ts";
 import { CHANGED, StatusError, alreadyExists, badRequest, conflict, core, forbidden, notFound } from "./status.ts";
 import type { Storage, Stored } from "./storage.ts";
@@ -14,9 +14,14 @@ export interface WriteOptions {
 export interface DeleteOptions {
   readonly gracePeriodSeconds?: number;
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+  /** `Foreground`, `Background` or `Orphan`; without it the object's own finalizers say. */
   readonly propagationPolicy?: string;
   readonly dryRun?: boolean;
 }
+
+/** Finalizers by which an object says what is to become of those it owns. The garbage collector takes them off. */
+export const DELETES_DEPENDENTS = "foregroundDeletion";
+export const ORPHANS_DEPENDENTS = "orphan";
 
 /** What became of a deletion: the object as it last was, and whether it is gone. */
 export interface Deleted {
@@ -139,18 +144,20 @@ export class Objects {
       throw forbidden(resource, name, "this namespace may not be deleted");
     const dryRun = options.dryRun === true;
     const already = metadata.deletionTimestamp !== undefined;
-    const graceful = resource.kind === "Pod";
-    const grace = graceful ? podGrace(object as Pod, options.gracePeriodSeconds) : 0;
-    const held = (metadata.finalizers ?? []).length > 0 || resource.kind === "Namespace";
-    if (already) {
-      const left = metadata.deletionGracePeriodSeconds ?? 0;
-      const sooner = graceful && (options.gracePeriodSeconds !== undefined || grace === 0) && grace < left;
-      if (!sooner) {
-        if (held || grace > 0 || left > 0) return { stored: current, gone: false };
-        return { stored: this.#gone(resource, namespace, name, object, dryRun), gone: true };
-      }
+    if (already && resource.kind === "Namespace") return { stored: current, gone: false };
+    const left = metadata.deletionGracePeriodSeconds ?? 0;
+    const graceful = resource.kind === "Pod" && (!already || left > 0);
+    let grace = 0;
+    if (graceful) {
+      const asked = options.gracePeriodSeconds;
+      const sooner = asked !== undefined && Math.max(asked, -1) < left;
+      // What ends already may end sooner, but not otherwise.
+      if (already && !sooner) return { stored: current, gone: false };
+      grace = podGrace(object as Pod, asked);
     }
-    if (graceful || held) {
+    metadata.finalizers = deletionFinalizers(resource, metadata.finalizers ?? [], options.propagationPolicy);
+    const held = metadata.finalizers.length > 0 || resource.kind === "Namespace";
+    if (graceful || (held && !already)) {
       const until = deadline(metadata, grace);
       metadata.deletionTimestamp = timestamp(until.at);
       metadata.deletionGracePeriodSeconds = until.grace;
@@ -162,12 +169,22 @@ export class Objects {
     }
     const next = normal(resource, object);
     if (grace === 0 && !held) return { stored: this.#gone(resource, namespace, name, next, dryRun), gone: true };
+    if (jsonEqual(next, normal(resource, copy(current.object)))) return { stored: current, gone: false };
     return { stored: this.#write(resource, namespace, name, next, dryRun), gone: false };
   }
 
   /** Writes an object past all checks: for subresources that set what a client may not. */
   put(resource: Resource, namespace: string, name: string, object: AnyObject, dryRun = false): Stored {
     return this.#write(resource, namespace, name, normal(resource, object), dryRun);
+  }
+
+  /** Changes the metadata of an object past all checks. What was deleted and held by a finalizer goes with its last one. */
+  amend(resource: Resource, namespace: string, name: string, change: (metadata: MutableMeta) => void): void {
+    const object = copy(this.get(resource, namespace, name).object);
+    change(object.metadata);
+    const next = normal(resource, object);
+    if (isReleased(next)) this.#remove(resource, namespace, name, next);
+    else this.#write(resource, namespace, name, next, false);
   }
 
   /** Removes an object at once, whatever holds it. */
@@ -277,6 +294,18 @@ function deadline(meta: ObjectMeta, grace: number): { at: Date; grace: number } 
   const from = Date.parse(meta.deletionTimestamp) - (meta.deletionGracePeriodSeconds ?? 0) * 1000;
   const at = from + grace * 1000;
   return at < now ? { at: new Date(now), grace: Math.min(grace, 1) } : { at: new Date(at), grace };
+}
+
+/** The finalizers of an object that is deleted: the policy asked for wins over what the object has. */
+function deletionFinalizers(resource: Resource, before: readonly string[], policy: string | undefined): string[] {
+  const ours = [ORPHANS_DEPENDENTS, DELETES_DEPENDENTS];
+  const others = before.filter((finalizer) => !ours.includes(finalizer));
+  if (resource.storedAs === "events") return others;
+  const own = before.find((finalizer) => ours.includes(finalizer));
+  const asked = { Orphan: ORPHANS_DEPENDENTS, Foreground: DELETES_DEPENDENTS, Background: undefined };
+  const wanted = policy === undefined ? own : asked[policy as keyof typeof asked];
+  if (wanted === own) return [...before];
+  return wanted === undefined ? others : [...others, wanted];
 }
 
 /** All but metadata and status. */

@@ -2,6 +2,7 @@ import { messageOf } from "#base";
 import { decode } from "#k8s";
 import { readBody } from "./body.ts";
 import { FieldErrors } from "./field-errors.ts";
+import { flag, integer } from "./list-options.ts";
 import type { DeleteOptions } from "./objects.ts";
 import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -35,32 +36,53 @@ export async function deleteOptions(request: ApiRequest): Promise<DeleteOptions>
   return deleteOptionsFrom(await readBody(request, { kind: "DeleteOptions" }), request.query);
 }
 
-/** The options of a deletion, from a `DeleteOptions` or a query. Throws 400 and 422. */
+/** The options of a deletion, from a `DeleteOptions`, or without one from a query. Throws 400 and 422. */
 export function deleteOptionsFrom(value: unknown, query: URLSearchParams): DeleteOptions {
-  let given: Record<string, unknown> = {};
-  if (value !== undefined)
-    try {
-      given = decode(value, "metav1.DeleteOptions").value;
-    } catch (cause) {
-      throw badRequest(messageOf(cause));
-    }
-  const grace =
-    given["gracePeriodSeconds"] ??
-    (query.has("gracePeriodSeconds") ? Number(query.get("gracePeriodSeconds")) : undefined);
-  if (grace !== undefined && !Number.isInteger(grace)) throw badRequest("gracePeriodSeconds must be a whole number");
-  const policy = (given["propagationPolicy"] as string | undefined) ?? query.get("propagationPolicy") ?? undefined;
-  const policies = ["Foreground", "Background", "Orphan"];
-  if (policy !== undefined && !policies.includes(policy)) {
-    const errors = new FieldErrors();
-    errors.unsupported("propagationPolicy", policy, [...policies, "nil"]);
-    errors.check("DeleteOptions", "meta.k8s.io", "");
-  }
-  const dry = given["dryRun"] as string[] | undefined;
-  for (const value of dry ?? []) if (value !== "All") throw invalidDryRun(value);
+  const given = value === undefined ? ofQuery(query) : ofBody(value);
+  const { gracePeriodSeconds, preconditions, orphanDependents: orphan, dryRun = [] } = given;
+  const errors = new FieldErrors();
+  const policy = given.propagationPolicy;
+  if (orphan !== undefined && policy !== undefined)
+    errors.invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set");
+  if (policy !== undefined && !POLICIES.includes(policy))
+    errors.unsupported("propagationPolicy", policy, [...POLICIES, "nil"]);
+  if (dryRun.some((one) => one !== "All")) errors.unsupported("dryRun", dryRun, ["All"]);
+  errors.check("DeleteOptions", "meta.k8s.io", "");
+  const propagationPolicy = orphan === undefined ? policy : orphan ? "Orphan" : "Background";
   return {
-    ...(grace === undefined ? {} : { gracePeriodSeconds: grace as number }),
-    ...(given["preconditions"] === undefined ? {} : { preconditions: given["preconditions"] as { uid?: string } }),
-    ...(policy === undefined ? {} : { propagationPolicy: policy }),
-    dryRun: (dry ?? []).length > 0 || isDryRun(query),
+    ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }),
+    ...(preconditions === undefined ? {} : { preconditions }),
+    ...(propagationPolicy === undefined ? {} : { propagationPolicy }),
+    dryRun: dryRun.length > 0,
+  };
+}
+
+const POLICIES = ["Foreground", "Background", "Orphan"];
+
+interface Given {
+  readonly gracePeriodSeconds?: number;
+  readonly preconditions?: { readonly uid?: string };
+  readonly propagationPolicy?: string;
+  readonly orphanDependents?: boolean;
+  readonly dryRun?: readonly string[];
+}
+
+function ofBody(value: unknown): Given {
+  try {
+    return decode(value, "metav1.DeleteOptions").value;
+  } catch (cause) {
+    throw badRequest(messageOf(cause));
+  }
+}
+
+function ofQuery(query: URLSearchParams): Given {
+  const grace = integer(query, "gracePeriodSeconds");
+  const orphan = flag(query, "orphanDependents");
+  const policy = query.get("propagationPolicy");
+  return {
+    ...(grace === undefined ? {} : { gracePeriodSeconds: grace }),
+    ...(orphan === undefined ? {} : { orphanDependents: orphan }),
+    ...(policy === null ? {} : { propagationPolicy: policy }),
+    dryRun: query.getAll("dryRun"),
   };
 }
