@@ -1,7 +1,7 @@
 import type { Pod } from "#k8s";
 import type { Kubelet } from "./context.ts";
 import type { Health } from "./plan.ts";
-import { entriesOf } from "./pod.ts";
+import { entriesOf, statusOf } from "./pod.ts";
 import type { ContainerView, PodView } from "./pod-view.ts";
 import { type ProbeKind, ProbeLoop } from "./probe-loop.ts";
 
@@ -34,6 +34,7 @@ export class Prober {
       const entry = entries.get(container.name);
       if (!entry || this.#loops.has(id)) continue;
       const loops = new Map<ProbeKind, ProbeLoop>();
+      const known = this.#knownOf(pod, container);
       this.#loops.set(id, loops);
       for (const kind of KINDS) {
         const probe = entry.container[`${kind}Probe`];
@@ -49,12 +50,20 @@ export class Prober {
             kind,
             probe,
             podIp,
+            known: kind === "liveness" ? undefined : known[kind],
             started,
             wake: this.#wake,
           }),
         );
       }
     }
+  }
+
+  /** What the status says of a container that ran before this kubelet began. A probe that was never well says nothing. */
+  #knownOf(pod: Pod, { id, name }: ContainerView): { readonly startup?: true; readonly readiness?: true } {
+    const status = statusOf(pod, name);
+    if (!status?.containerID?.endsWith(`//${id}`)) return {};
+    return { ...(status.started ? { startup: true } : {}), ...(status.ready ? { readiness: true } : {}) };
   }
 
   healthOf(container: ContainerView): Health {

@@ -1,107 +1,92 @@
-import http2 from "node:http2";
 import { connect } from "node:net";
-import { Failure } from "#base";
+import { Failure, isFailure, messageOf } from "#base";
 import type { Probe } from "#k8s";
 import type { Runtime } from "./cri.ts";
-import { httpGet, portOf } from "./hooks.ts";
+import { expand } from "./expand.ts";
+import { addressOf, dialError } from "./go-errors.ts";
+import { goDuration } from "./go-duration.ts";
+import { grpcHealth } from "./grpc-health.ts";
+import { httpGet, portOf } from "./http-get.ts";
 import type { AnyContainer } from "./pod.ts";
 
 export interface ProbeOutcome {
-  readonly ok: boolean;
-  /** What a person needs to see of a failure. */
+  /** A warning is a success that a person should hear of. */
+  readonly result: "success" | "warning" | "failure";
+  /** What a person needs to see of it. */
   readonly output: string;
 }
 
-/** Asks a container once how it is, by exec, HTTP, TCP or gRPC. May throw for what counts as a failure. */
-export async function runProbe(
-  runtime: Runtime,
-  probe: Probe,
-  containerId: string,
-  container: AnyContainer,
-  podIp: string | undefined,
-): Promise<ProbeOutcome> {
-  const seconds = probe.timeoutSeconds || 1;
-  if (probe.exec) {
-    const cmd = [...(probe.exec.command ?? [])];
-    const answer = await runtime.execSync({ containerId, cmd, timeout: BigInt(seconds) });
-    const output = Buffer.concat([answer.stdout, answer.stderr]).toString("utf8").slice(0, 10_240);
-    return { ok: answer.exitCode === 0, output };
-  }
+export interface ProbeTarget {
+  readonly containerId: string;
+  readonly container: AnyContainer;
+  readonly podIp: string | undefined;
+}
+
+const SUCCESS: ProbeOutcome = { result: "success", output: "" };
+const failure = (output: string): ProbeOutcome => ({ result: "failure", output });
+
+/** Asks a container once how it is, by exec, HTTP, TCP or gRPC. Throws where it could not be asked, which says nothing of it. */
+export async function runProbe(runtime: Runtime, probe: Probe, target: ProbeTarget): Promise<ProbeOutcome> {
+  const { container, podIp } = target;
+  const timeoutMs = (probe.timeoutSeconds || 1) * 1000;
+  if (probe.exec) return await exec(runtime, probe.exec.command ?? [], target, timeoutMs);
   if (probe.httpGet) {
-    const { code } = await httpGet(probe.httpGet, container, podIp, seconds * 1000);
-    return { ok: code >= 200 && code < 400, output: `HTTP probe failed with statuscode: ${code}` };
+    // A name that no port has says nothing of the container.
+    const port = portOf(probe.httpGet.port, container);
+    const options = { container, podIp, timeoutMs, userAgent: "kube-probe" };
+    try {
+      const { code, body } = await httpGet({ ...probe.httpGet, port }, options);
+      if (code >= 300 && code < 400)
+        return { result: "warning", output: `Probe terminated redirects, Response body: ${body}` };
+      return code >= 200 && code < 300 ? SUCCESS : failure(`HTTP probe failed with statuscode: ${code}`);
+    } catch (error) {
+      return failure(messageOf(error));
+    }
   }
-  if (probe.tcpSocket) {
-    await dial(probe.tcpSocket.host || podIp || "", portOf(probe.tcpSocket.port, container), seconds * 1000);
-    return { ok: true, output: "" };
+  if (probe.tcpSocket)
+    return await dial(probe.tcpSocket.host || podIp || "", portOf(probe.tcpSocket.port, container), timeoutMs);
+  if (probe.grpc) {
+    const wrong = await grpcHealth(podIp ?? "", probe.grpc.port, probe.grpc.service ?? "", timeoutMs);
+    return wrong === undefined ? SUCCESS : failure(wrong);
   }
-  if (probe.grpc) return await health(podIp ?? "", probe.grpc.port, probe.grpc.service ?? "", seconds * 1000);
-  throw new Failure("UNIMPLEMENTED", "UNSUPPORTED_PROBE", "missing probe handler");
+  throw new Failure("UNIMPLEMENTED", "UNSUPPORTED_PROBE", `missing probe handler for ${container.name}`);
 }
 
-async function dial(host: string, port: number, timeoutMs: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const socket = connect({ host, port, timeout: timeoutMs });
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve();
-    });
-    socket.once("timeout", () => {
-      socket.destroy();
-      reject(new Failure("DEADLINE_EXCEEDED", "PROBE_TIMEOUT", `dial tcp ${host}:${port}: i/o timeout`));
-    });
-    socket.once("error", reject);
-  });
-}
-
-const SERVING = 1;
-
-/** grpc.health.v1.Health/Check over one HTTP/2 stream: the message is one string, the answer one enum. */
-async function health(host: string, port: number, service: string, timeoutMs: number): Promise<ProbeOutcome> {
-  const session = http2.connect(`http://${host.includes(":") ? `[${host}]` : host}:${port}`);
+async function exec(
+  runtime: Runtime,
+  command: readonly string[],
+  { containerId, container }: ProbeTarget,
+  timeoutMs: number,
+): Promise<ProbeOutcome> {
+  const known = new Map(
+    (container.env ?? []).flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
+  );
+  const cmd = command.map((word) => expand(word, known));
   try {
-    return await new Promise<ProbeOutcome>((resolve, reject) => {
-      session.once("error", reject);
-      const stream = session.request({
-        ":method": "POST",
-        ":path": "/grpc.health.v1.Health/Check",
-        "content-type": "application/grpc",
-        te: "trailers",
-        "user-agent": "kube-probe/1.36",
-      });
-      stream.setTimeout(timeoutMs, () => {
-        reject(
-          new Failure(
-            "DEADLINE_EXCEEDED",
-            "PROBE_TIMEOUT",
-            `timeout: failed to connect service "${host}:${port}" within ${timeoutMs}ms`,
-          ),
-        );
-      });
-      let status = "";
-      const chunks: Buffer[] = [];
-      const note = (headers: http2.IncomingHttpHeaders): void => {
-        if (headers["grpc-status"] !== undefined) status = String(headers["grpc-status"]);
-      };
-      stream.on("response", note);
-      stream.on("trailers", note);
-      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("error", reject);
-      stream.on("end", () => {
-        const body = Buffer.concat(chunks).subarray(5);
-        // Field 1, a varint; absent is UNKNOWN.
-        const serving = body[0] === 0x08 ? body[1] : 0;
-        const ok = status === "0" && serving === SERVING;
-        const output = status === "0" ? `service unhealthy (responded with ${serving})` : `rpc error: code = ${status}`;
-        resolve({ ok, output: ok ? "" : output });
-      });
-      const name = Buffer.from(service);
-      const message = name.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.of(0x0a, name.length), name]);
-      const frame = Buffer.alloc(5);
-      frame.writeUInt32BE(message.length, 1);
-      stream.end(Buffer.concat([frame, message]));
+    const { exitCode, stdout, stderr } = await runtime.execSync({
+      containerId,
+      cmd,
+      timeout: BigInt(Math.ceil(timeoutMs / 1000)),
     });
-  } finally {
-    session.destroy();
+    const output = Buffer.concat([stdout, stderr])
+      .subarray(0, 10 * 1024)
+      .toString("utf8");
+    return { result: exitCode === 0 ? "success" : "failure", output };
+  } catch (error) {
+    if (!isFailure(error) || error.code !== "DEADLINE_EXCEEDED") throw error;
+    return failure(`command timed out: ${JSON.stringify(cmd.join(" "))} timed out after ${goDuration(timeoutMs)}`);
   }
+}
+
+function dial(host: string, port: number, timeoutMs: number): Promise<ProbeOutcome> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: timeoutMs });
+    const end = (outcome: ProbeOutcome): void => {
+      socket.destroy();
+      resolve(outcome);
+    };
+    socket.once("connect", () => end(SUCCESS));
+    socket.once("timeout", () => end(failure(`dial tcp ${addressOf(host, port)}: i/o timeout`)));
+    socket.on("error", (error) => end(failure(dialError(error, host, port))));
+  });
 }

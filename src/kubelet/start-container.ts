@@ -12,9 +12,10 @@ import { referenceTo } from "./events.ts";
 import { runHook } from "./hooks.ts";
 import { hostsFile } from "./hosts-file.ts";
 import type { ReadyImage } from "./image-puller.ts";
-import { type ContainerEntry, uidOf } from "./pod.ts";
+import { type ContainerEntry, graceSecondsOf, uidOf } from "./pod.ts";
 import type { SandboxView } from "./pod-view.ts";
 import { podLogsDirectory } from "./sandbox-config.ts";
+import { stopContainer } from "./stop-container.ts";
 
 export interface StartRequest {
   readonly pod: Pod;
@@ -81,11 +82,17 @@ export async function startContainer(kubelet: Kubelet, request: StartRequest): P
   const hook = entry.container.lifecycle?.postStart;
   if (!hook) return;
   try {
-    await runHook(kubelet, hook, containerId, entry.container, sandbox.ips[0]);
+    await runHook(kubelet, hook, { pod, container: entry.container, containerId, podIp: sandbox.ips[0] });
   } catch (error) {
-    recorder.event(about, "Warning", "FailedPostStartHook", `PostStartHook failed: ${messageOf(error)}`);
-    recorder.event(about, "Normal", "Killing", "FailedPostStartHook");
-    await runtime.stopContainer({ containerId, timeout: 2n });
+    recorder.event(about, "Warning", "FailedPostStartHook", "PostStartHook failed");
+    await stopContainer(kubelet, {
+      pod,
+      entry,
+      container: { id: containerId, state: "running" },
+      message: "FailedPostStartHook",
+      graceSeconds: graceSecondsOf(pod),
+      podIp: sandbox.ips[0],
+    });
     throw new StartFailure("PostStartHookError", messageOf(error));
   }
 }

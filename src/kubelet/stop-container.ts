@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "#base";
+import type { LifecycleHandler, Pod } from "#k8s";
 import type { Kubelet } from "./context.ts";
 import { referenceTo } from "./events.ts";
 import { runHook } from "./hooks.ts";
-import type { Pod } from "#k8s";
 import type { ContainerEntry } from "./pod.ts";
 import type { ContainerView } from "./pod-view.ts";
 
@@ -11,7 +12,7 @@ const MINIMUM_GRACE = 2;
 
 export interface StopRequest {
   readonly pod: Pod;
-  readonly container: ContainerView;
+  readonly container: Pick<ContainerView, "id" | "state">;
   readonly entry: ContainerEntry | undefined;
   readonly message: string;
   readonly graceSeconds: number;
@@ -21,20 +22,31 @@ export interface StopRequest {
 /** Ends a container: its preStop hook and SIGTERM within the grace period, then SIGKILL. Already gone is a success. */
 export async function stopContainer(kubelet: Kubelet, request: StopRequest): Promise<void> {
   const { pod, container, entry, graceSeconds } = request;
-  const about = referenceTo(pod, entry?.fieldPath);
-  kubelet.recorder.event(about, "Normal", "Killing", request.message);
-  let left = graceSeconds;
+  kubelet.recorder.event(referenceTo(pod, entry?.fieldPath), "Normal", "Killing", request.message);
+  const started = performance.now();
   const hook = entry?.container.lifecycle?.preStop;
-  if (hook && graceSeconds > 0 && container.state === "running") {
-    const started = performance.now();
-    try {
-      await runHook(kubelet, hook, container.id, entry.container, request.podIp, graceSeconds);
-    } catch (error) {
-      const message = `PreStopHook failed: ${messageOf(error)}`;
-      kubelet.recorder.event(about, "Warning", "FailedPreStopHook", message);
-    }
-    left -= Math.floor((performance.now() - started) / 1000);
+  if (entry && hook && graceSeconds > 0 && container.state === "running") {
+    const over = new AbortController();
+    // A hook that outlasts the grace period ends with its container.
+    const limit = sleep(graceSeconds * 1000, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([preStop(kubelet, request, entry, hook), limit]);
+    over.abort();
   }
+  const left = graceSeconds - Math.floor((performance.now() - started) / 1000);
   const timeout = graceSeconds === 0 ? 0 : Math.max(MINIMUM_GRACE, left);
   await kubelet.runtime.stopContainer({ containerId: container.id, timeout: BigInt(timeout) });
+}
+
+async function preStop(
+  kubelet: Kubelet,
+  { pod, container, podIp }: StopRequest,
+  entry: ContainerEntry,
+  hook: LifecycleHandler,
+): Promise<void> {
+  try {
+    await runHook(kubelet, hook, { pod, container: entry.container, containerId: container.id, podIp });
+  } catch (error) {
+    kubelet.log.debug({ container: entry.container.name, error: messageOf(error) }, "preStop hook failed");
+    kubelet.recorder.event(referenceTo(pod, entry.fieldPath), "Warning", "FailedPreStopHook", "PreStopHook failed");
+  }
 }

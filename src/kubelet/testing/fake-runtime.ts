@@ -43,6 +43,8 @@ export interface FakeRuntime extends Runtime {
   readonly images: Map<string, FakeImage>;
   readonly containers: Map<string, FakeContainer>;
   readonly sandboxes: Map<string, FakeSandbox>;
+  /** Of every sandbox. */
+  podIp: string;
   /** What a pull does: the image it brings, or what it throws. Default: an image of that name. */
   onPull: (reference: string, request: PullRequest, signal: AbortSignal | undefined) => Promise<FakeImage> | FakeImage;
   onCreate: (request: CreateRequest) => void;
@@ -101,6 +103,7 @@ export function fakeRuntime(): FakeRuntime {
     images,
     containers,
     sandboxes,
+    podIp: "10.0.0.7",
     onPull: (reference) => ({ id: `sha256:${Buffer.from(reference).toString("hex").slice(0, 64).padEnd(64, "0")}` }),
     onCreate: () => {},
     onExec: () => ({ exitCode: 0 }),
@@ -202,7 +205,7 @@ export function fakeRuntime(): FakeRuntime {
           metadata: sandbox.config.metadata,
           state: sandbox.ready ? 0 : 1,
           createdAt: sandbox.createdAt,
-          network: { ip: "10.0.0.7", additionalIps: [] },
+          network: { ip: fake.podIp, additionalIps: [] },
           labels: sandbox.config.labels,
           annotations: sandbox.config.annotations,
         },
