@@ -1,5 +1,7 @@
 import { hostname } from "node:os";
 import { InvalidArgumentError, Option, type Command } from "commander";
+import { Failure } from "#base";
+import { checkWatermarks, type Watermark, type Watermarks } from "#engine";
 import type { Places } from "./parts.ts";
 
 /** The flags that every command takes. */
@@ -38,6 +40,39 @@ export function withNodeName(command: Command): Command {
   );
 }
 
+export function withWatermarks(command: Command, high: string, low: string): Command {
+  const how = "bytes (50GiB), or how full its filesystem is (85%)";
+  return command
+    .addOption(new Option("--high-watermark <mark>", `${high}: ${how}`).argParser(watermark))
+    .addOption(new Option("--low-watermark <mark>", `${low}: in the same unit`).argParser(watermark));
+}
+
+export function withVolumes(command: Command): Command {
+  return withWatermarks(
+    command.option(
+      "--forbid-exec",
+      "no Pod may run programs from an image volume, whatever its annotations ask",
+      false,
+    ),
+    "above this the least recently used objects that no volume uses are deleted",
+    "until the store is below this",
+  );
+}
+
+/** What a node is told to keep below; undefined where it is told nothing. @throws Failure INVALID_WATERMARKS */
+export function watermarksOf(options: Readonly<Record<string, unknown>>): Watermarks | undefined {
+  const { highWatermark: high, lowWatermark: low } = options as { highWatermark?: Watermark; lowWatermark?: Watermark };
+  if (high === undefined && low === undefined) return undefined;
+  if (high === undefined || low === undefined)
+    throw new Failure(
+      "INVALID_ARGUMENT",
+      "INVALID_WATERMARKS",
+      `--${high === undefined ? "low" : "high"}-watermark says half of it: give --${high === undefined ? "high" : "low"}-watermark too`,
+    );
+  checkWatermarks({ high, low });
+  return { high, low };
+}
+
 export function placesOf(options: Readonly<Record<string, unknown>>): Places {
   const { dataDir, runDir, certsDir } = options as { dataDir: string; runDir: string; certsDir: string };
   return { dataDir, runDir, certsDir };
@@ -47,6 +82,18 @@ export function port(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError("It must be 0 to 65535.");
   return value;
+}
+
+const UNITS: Readonly<Record<string, number>> = { K: 1, M: 2, G: 3, T: 4 };
+
+/** `85%`; `50000000000`, `50G`, `50GB` (powers of 1000), `50Gi`, `50GiB` (powers of 1024). */
+function watermark(text: string): Watermark {
+  const [, number = "", unit = "", i] = /^(\d+(?:\.\d+)?)(%|[KMGT]?)(i?)B?$/i.exec(text) ?? [];
+  const value = Number(number);
+  if (number === "" || (unit === "%" && (value > 100 || !text.endsWith("%"))) || (unit === "" && i !== ""))
+    throw new InvalidArgumentError("It must be bytes, such as 50GiB, or a percentage, such as 85%.");
+  if (unit === "%") return `${value}%`;
+  return Math.round(value * (i === "" ? 1000 : 1024) ** (UNITS[unit.toUpperCase()] ?? 0));
 }
 
 function nodeName(text: string): string {

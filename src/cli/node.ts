@@ -1,9 +1,9 @@
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Failure } from "#base";
-import { placesOf, withApiServer, withNodeName, withOutput, withPlaces } from "./flags.ts";
+import { placesOf, watermarksOf, withApiServer, withNodeName, withOutput, withPlaces, withVolumes } from "./flags.ts";
 import { formatTable, type Streams } from "./output.ts";
-import type { ApiServerFlags, Parts, Places } from "./parts.ts";
+import type { ApiServerFlags, Parts, Places, VolumeFlags } from "./parts.ts";
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -13,7 +13,7 @@ const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
 export function addNodeCommands(program: Command, parts: Parts, streams: Streams, signal: AbortSignal): void {
   const say = (line: string): void => void streams.out.write(`${line}\n`);
 
-  withNodeName(withApiServer(withPlaces(program.command("up"))))
+  withVolumes(withNodeName(withApiServer(withPlaces(program.command("up")))))
     .description("run a whole node: API server, scheduler, kubelet, CRI endpoint and containerd")
     .option("--containerd <socket>", "use this containerd (1.6 or later) instead of one of our own")
     .option("--sandbox-image <reference>", "the pause image of Pods", SANDBOX_IMAGE)
@@ -23,6 +23,7 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
         places,
         {
           ...apiServerFlags(places, options),
+          ...volumeFlags(options),
           nodeName: String(options["nodeName"]),
           sandboxImage: String(options["sandboxImage"]),
           ...(typeof options["containerd"] === "string" ? { containerd: socketOf(options["containerd"]) } : {}),
@@ -57,14 +58,15 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
       );
     });
 
-  withPlaces(program.command("cri"))
+  withVolumes(withPlaces(program.command("cri")))
     .description("run the CRI endpoint alone: image and artifact volumes for the containerd behind it")
     .option("--listen <socket>", "where the kubelet finds us (default: <run-dir>/cri.sock)")
     .option("--containerd <socket>", "the containerd behind us", "/run/containerd/containerd.sock")
     .action(async (options: Options) => {
       const places = absolute(placesOf(options));
       const listen = socketOf(options["listen"] ?? join(places.runDir, "cri.sock"));
-      await parts.cri(places, { listen, containerd: socketOf(options["containerd"]) }, say, signal);
+      const containerd = socketOf(options["containerd"]);
+      await parts.cri(places, { ...volumeFlags(options), listen, containerd }, say, signal);
     });
 
   withOutput(withPlaces(program.command("doctor")))
@@ -84,6 +86,11 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
           `this machine cannot run Orlop yet: ${bad.map((c) => c.name).join(", ")}`,
         );
     });
+}
+
+function volumeFlags(options: Options): VolumeFlags {
+  const watermarks = watermarksOf(options);
+  return { allowExec: options["forbidExec"] !== true, ...(watermarks === undefined ? {} : { watermarks }) };
 }
 
 function apiServerFlags(places: Places, options: Options): ApiServerFlags {

@@ -2,8 +2,15 @@ import { resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { Failure } from "#base";
 import { hexOf, type Platform } from "#oci";
-import { referenceOf, type Engine, type PushRequest, type StoredObject } from "#engine";
-import { placesOf, withOutput, withPlaces } from "./flags.ts";
+import {
+  referenceOf,
+  type Engine,
+  type PruneRequest,
+  type PushRequest,
+  type StoredObject,
+  type Watermark,
+} from "#engine";
+import { placesOf, watermarksOf, withOutput, withPlaces, withWatermarks } from "./flags.ts";
 import { formatAge, formatBytes, formatTable, withProgress, type Streams } from "./output.ts";
 import type { Parts } from "./parts.ts";
 
@@ -185,15 +192,20 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
       }),
     );
 
-  withOutput(withPlaces(program.command("prune")))
+  withWatermarks(
+    withOutput(withPlaces(program.command("prune"))),
+    "do the same with --low-watermark only above this",
+    "then delete what no volume uses, the least recently used first, until the store is below this",
+  )
     .description("delete what no reference and no volume needs")
-    .action((options: Options) =>
-      withEngine(options, async (engine) => {
-        const { freed, removed } = await engine.prune({}, { signal });
+    .action((options: Options) => {
+      const request = pruneRequest(options);
+      return withEngine(options, async (engine) => {
+        const { freed, removed } = await engine.prune(request, { signal });
         if (options["output"] === "json") json({ freed, removed });
         else print(`${formatBytes(freed)} freed\n`);
-      }),
-    );
+      });
+    });
 
   withOutput(withPlaces(program.command("fsck")))
     .description("read every blob again and compare it with its digest")
@@ -210,6 +222,13 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
           );
       }),
     );
+}
+
+function pruneRequest(options: Options): PruneRequest {
+  if (options["highWatermark"] === undefined && options["lowWatermark"] !== undefined)
+    return { downTo: options["lowWatermark"] as Watermark };
+  const marks = watermarksOf(options);
+  return marks === undefined ? {} : { above: marks.high, downTo: marks.low };
 }
 
 function ownerOf(target: string): string {

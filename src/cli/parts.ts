@@ -1,4 +1,4 @@
-import type { Engine } from "#engine";
+import type { Engine, Watermarks } from "#engine";
 
 /** Where the node keeps its things. Every command takes these three. */
 export interface Places {
@@ -26,12 +26,19 @@ export interface KubeletFlags {
   readonly nodeName: string;
 }
 
-export interface CriFlags {
+export interface VolumeFlags {
+  /** Whether Pods may run programs from their image volumes, where they ask for it. */
+  readonly allowExec: boolean;
+  /** Absent: only `prune` and the kubelet collect. */
+  readonly watermarks?: Watermarks;
+}
+
+export interface CriFlags extends VolumeFlags {
   readonly listen: string;
   readonly containerd: string;
 }
 
-export interface UpFlags extends ApiServerFlags {
+export interface UpFlags extends ApiServerFlags, VolumeFlags {
   /** An existing containerd's socket; absent means one of our own. */
   readonly containerd?: string;
   readonly nodeName: string;

@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
 import { Failure } from "#base";
 import { digestOf } from "#oci";
-import type { Engine, PublishRequest, PullRequest, PushRequest, StoredObject, Volume } from "#engine";
+import type { Engine, PruneRequest, PublishRequest, PullRequest, PushRequest, StoredObject, Volume } from "#engine";
 import { run } from "./run.ts";
 import type { Check, Parts, UpFlags } from "./parts.ts";
 
@@ -25,6 +25,7 @@ interface Called {
   pulled: PullRequest[];
   up: UpFlags[];
   unpublished: string[];
+  pruned: PruneRequest[];
 }
 
 /** Runs a command line against an engine that answers as told, and returns what the person sees. */
@@ -32,7 +33,7 @@ async function orlop(
   argv: string,
   given: { stored?: boolean; volumes?: Volume[]; fail?: Error; checks?: Check[] } = {},
 ): Promise<{ code: number; out: string; err: string; called: Called }> {
-  const called: Called = { published: [], pushed: [], pulled: [], up: [], unpublished: [] };
+  const called: Called = { published: [], pushed: [], pulled: [], up: [], unpublished: [], pruned: [] };
   const engine: Partial<Engine> = {
     find: () => Promise.resolve(given.stored === true ? object : undefined),
     list: () => Promise.resolve([object]),
@@ -46,6 +47,10 @@ async function orlop(
     },
     unpublish: (owner) => Promise.resolve(void called.unpublished.push(owner)),
     volumes: () => Promise.resolve(given.volumes ?? []),
+    prune: (request = {}) => {
+      called.pruned.push(request);
+      return Promise.resolve({ freed: 1536, removed: [] });
+    },
     push: (request) => {
       called.pushed.push(request);
       return Promise.resolve({ digest: object.digest, size: 1 });
@@ -186,12 +191,48 @@ suite("up", () => {
     assert.equal(flags.containerd, "/run/c.sock");
     assert.equal(flags.nodeName, "n1");
     assert.equal(flags.kubeconfig, "/d/admin.kubeconfig");
+    assert.equal(flags.allowExec, true);
+    assert.equal(flags.watermarks, undefined);
+  });
+
+  test("what volumes may, and how much they may take, reaches it", async () => {
+    const { called } = await orlop("up --forbid-exec --high-watermark 50GiB --low-watermark 40G");
+    assert.equal(called.up[0]?.allowExec, false);
+    assert.deepEqual(called.up[0]?.watermarks, { high: 50 * 1024 ** 3, low: 40e9 });
   });
 
   test("a node name that Kubernetes would refuse names the flag", async () => {
     const { code, err } = await orlop("up --node-name Über");
     assert.equal(code, 2);
     assert.match(err, /--node-name/);
+  });
+});
+
+suite("watermarks", () => {
+  const wrong: Readonly<Record<string, RegExp>> = {
+    "prune --low-watermark much": /--low-watermark <mark>' argument 'much' is invalid. It must be bytes, such as 50GiB/,
+    "prune --low-watermark 101%": /must be bytes, such as 50GiB, or a percentage, such as 85%/,
+    "prune --low-watermark -5": /must be bytes/,
+    "prune --high-watermark 85%": /--high-watermark says half of it: give --low-watermark too/,
+    "up --low-watermark 85%": /--low-watermark says half of it: give --high-watermark too/,
+    "up --high-watermark 80% --low-watermark 85%": /80% \(high\) and 85% \(low\) make no sense: the low one is above/,
+    "cri --high-watermark 80% --low-watermark 1Gi": /write bytes or percent for both/,
+  };
+  for (const [argv, line] of Object.entries(wrong))
+    test(`\`orlop ${argv}\` is called wrongly`, async () => {
+      const { code, err, called } = await orlop(argv);
+      assert.match(err, line);
+      assert.equal(code, 2);
+      assert.match(err, /^orlop: [^\n]+\n$/);
+      assert.deepEqual([called.up, called.pruned], [[], []]);
+    });
+
+  test("prune goes down to a mark, always or only from another mark on", async () => {
+    assert.deepEqual((await orlop("prune")).called.pruned, [{}]);
+    assert.deepEqual((await orlop("prune --low-watermark 0")).called.pruned, [{ downTo: 0 }]);
+    const both = await orlop("prune --high-watermark 85% --low-watermark 72.5%");
+    assert.deepEqual(both.called.pruned, [{ above: "85%", downTo: "72.5%" }]);
+    assert.equal(both.out, "1.5 KiB freed\n");
   });
 });
 

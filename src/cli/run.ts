@@ -8,6 +8,8 @@ import type { Parts } from "./parts.ts";
 /** Exit codes: 0 all is well, 1 it failed, 2 it was called wrongly, 130 it was interrupted. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
 
+const WRONG_CALLS = ["USAGE", "INVALID_FLAG", "INVALID_REFERENCE", "INVALID_DIGEST", "INVALID_WATERMARKS"];
+
 /** Runs one command line, without the program's own name, and returns the exit code. Never throws. */
 export async function run(
   argv: readonly string[],
@@ -47,6 +49,6 @@ export async function run(
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (signal.aborted) return EXIT.interrupted;
     streams.err.write(`orlop: ${messageOf(error)}\n`);
-    return isFailure(error, "USAGE", "INVALID_FLAG", "INVALID_REFERENCE", "INVALID_DIGEST") ? EXIT.usage : EXIT.failure;
+    return isFailure(error, ...WRONG_CALLS) ? EXIT.usage : EXIT.failure;
   }
 }

@@ -105,7 +105,7 @@ function answering<Res extends DescMessage>(
     });
 }
 
-async function world(more: { mounts?: () => cri.Mount[] } = {}) {
+async function world(more: { mounts?: () => cri.Mount[]; allowExec?: boolean } = {}) {
   const asked: object[] = [];
   const known = (call: RawCall): void =>
     void call.on("data", (bytes: Buffer) => {
@@ -176,6 +176,7 @@ async function world(more: { mounts?: () => cri.Mount[] } = {}) {
     upstream: server.socket,
     runDir: server.dir,
     log: silent,
+    ...(more.allowExec === undefined ? {} : { allowExec: more.allowExec }),
   };
   const endpoint = await startCri(options);
   const client = createCriClient(listen);
@@ -425,6 +426,26 @@ test("a container for a sandbox that is gone leaves no volume behind", async () 
   const config = { metadata: { name: "test" }, mounts: [imageMount()] };
   await assert.rejects(at.client.createContainer({ podSandboxId: GONE, config }), { message: "no such sandbox" });
   assert.deepEqual([at.engine.published, at.engine.unpublished, readdirSync(at.volumes)], [[], [GONE], []]);
+});
+
+for (const allowExec of [undefined, true, false])
+  test(`where exec is ${allowExec === false ? "forbidden" : "allowed"}, a mount that asks for it gets what the node says (${String(allowExec)})`, async () => {
+    await using at = await world(allowExec === undefined ? {} : { allowExec });
+    at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
+    const config = { metadata: { name: "test" }, mounts: [{ ...imageMount(), mountOptions: ["exec"] }] };
+    await at.client.createContainer({ podSandboxId: SANDBOX, config });
+    assert.deepEqual(
+      at.engine.published.map(({ exec }) => exec),
+      [allowExec !== false],
+    );
+  });
+
+test("what fails in clearing up after a refused container does not hide why it was refused", async () => {
+  await using at = await world();
+  at.engine.objects = [FakeEngine.object(ARTIFACT, ID, false)];
+  at.engine.unpublish = () => Promise.reject(new Failure("INTERNAL", "BUSY", "the mount is busy"));
+  const config = { metadata: { name: "test" }, mounts: [imageMount()] };
+  await assert.rejects(at.client.createContainer({ podSandboxId: GONE, config }), { message: "no such sandbox" });
 });
 
 test("without containerd, artifacts are answered for, and the rest says what is missing", async () => {

@@ -1,4 +1,4 @@
-import { Failure } from "#base";
+import { Failure, messageOf, type Log } from "#base";
 import { cri, type CriClient, type ProxyHandlers } from "#wire";
 import { volumeFailure } from "./errors.ts";
 import { isMissing, type ImageFinder } from "./find-image.ts";
@@ -14,12 +14,13 @@ export interface RuntimeHandlerOptions {
   readonly finder: ImageFinder;
   readonly allowExec: boolean;
   readonly containerd: CriClient;
+  readonly log: Log;
   /** Aborts when the endpoint ends. */
   readonly ending: AbortSignal;
 }
 
 export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<typeof cri.RuntimeService> {
-  const { volumes, finder, allowExec, containerd, ending } = options;
+  const { volumes, finder, allowExec, containerd, log, ending } = options;
 
   /** Runtimes take the beginning of an id for the whole. Volumes are kept by the whole one. */
   const wholeId = async (sandbox: string, signal: AbortSignal): Promise<string> => {
@@ -84,7 +85,11 @@ export function runtimeHandlers(options: RuntimeHandlerOptions): ProxyHandlers<t
     try {
       await containerd.podSandboxStatus({ podSandboxId: sandbox }, { timeout: 10_000, signal: ending });
     } catch (error) {
-      if (isMissing(error)) await volumes.remove(sandbox);
+      if (!isMissing(error)) return;
+      // The caller hears why there is no container. What stays is removed at the next start.
+      await volumes.remove(sandbox).catch((failure: unknown) => {
+        log.warn({ sandbox, error: messageOf(failure) }, "the volumes of a sandbox that is gone could not be removed");
+      });
     }
   };
 

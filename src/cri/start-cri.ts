@@ -44,7 +44,10 @@ export async function startCri(options: CriOptions): Promise<AsyncDisposable> {
       log,
       taken: [
         take(cri.ImageService, imageHandlers({ engine, log, ending: ending.signal })),
-        take(cri.RuntimeService, runtimeHandlers({ volumes, finder, allowExec, containerd, ending: ending.signal })),
+        take(
+          cri.RuntimeService,
+          runtimeHandlers({ volumes, finder, allowExec, containerd, log, ending: ending.signal }),
+        ),
       ],
     }),
   );

@@ -67,8 +67,9 @@ export async function cri(places: Places, flags: CriFlags, say: Say, signal: Abo
   const log = createLog("warn");
   await using stack = new AsyncDisposableStack();
   stack.use(lockDirectory(places.runDir, "cri"));
-  const engine = stack.use(await openEngine(places, log));
-  stack.use(await startCri({ engine, listen: flags.listen, upstream: flags.containerd, runDir: places.runDir, log }));
+  const engine = stack.use(await openEngine(places, log, flags.watermarks));
+  const { listen, containerd: upstream, allowExec } = flags;
+  stack.use(await startCri({ engine, listen, upstream, runDir: places.runDir, allowExec, log }));
   say(`CRI is served at unix://${flags.listen}, for the containerd at unix://${flags.containerd}`);
   await aborted(signal);
 }

@@ -1,6 +1,6 @@
 import type { Log } from "#base";
 import type { Places } from "#cli";
-import { createEngine, type Engine } from "#engine";
+import { createEngine, type Engine, type Watermarks } from "#engine";
 import { linuxKernel } from "#kernel";
 import { hostPlatform } from "#oci";
 import { createRegistry, credentialFiles } from "#registry";
@@ -9,7 +9,7 @@ import { makePlaces } from "./places.ts";
 import { version } from "./version.ts";
 
 /** The engine over this machine's kernel, disk and network. Disposal closes its connections too. */
-export async function openEngine(places: Places, log: Log): Promise<Engine> {
+export async function openEngine(places: Places, log: Log, watermarks?: Watermarks): Promise<Engine> {
   makePlaces(places);
   await using stack = new AsyncDisposableStack();
   const registry = stack.use(
@@ -29,6 +29,7 @@ export async function openEngine(places: Places, log: Log): Promise<Engine> {
       registry,
       platform: hostPlatform(process.arch),
       log,
+      ...(watermarks === undefined ? {} : { watermarks }),
     }),
   );
   const owned = stack.move();

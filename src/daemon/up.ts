@@ -40,9 +40,10 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
     const fetched = fetchSandboxImage(containerd, flags.sandboxImage, signal, log);
     stack.defer(() => fetched);
   }
-  const engine = stack.use(await openEngine(places, log));
+  const engine = stack.use(await openEngine(places, log, flags.watermarks));
   const criSocket = join(places.runDir, "cri.sock");
-  stack.use(await startCri({ engine, listen: criSocket, upstream: containerd, runDir: places.runDir, log }));
+  const { allowExec } = flags;
+  stack.use(await startCri({ engine, listen: criSocket, upstream: containerd, runDir, allowExec, log }));
   stack.use(await startScheduler({ api: await control.as("system:kube-scheduler", []), log }));
   const node = flags.nodeName;
   const kubelet = stack.use(

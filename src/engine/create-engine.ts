@@ -10,8 +10,8 @@ import { findRecord, manifestOf, missing, objectOf } from "./objects.ts";
 import { Volumes, partsOf } from "./publish.ts";
 import { Puller } from "./pull.ts";
 import { push } from "./push.ts";
-import { fsck, prune, remove } from "./upkeep.ts";
-import { checkWatermarks, keepBelow, type Watermarks } from "./watermarks.ts";
+import { fsck, keepBelow, prune, remove } from "./upkeep.ts";
+import { checkWatermarks, type Watermarks } from "./watermarks.ts";
 
 export interface EngineOptions extends Omit<StoreOptions, "dataDir"> {
   /** Blobs, snapshots and records: what outlives the machine's restart. */
@@ -23,19 +23,23 @@ export interface EngineOptions extends Omit<StoreOptions, "dataDir"> {
   readonly registry: Registry;
   readonly platform: Platform;
   readonly log?: Log;
-  /** Collects by itself, after a pull. Without them only `prune` collects. */
+  /** Collects by itself: at the beginning, after each pull, and now and then. Without them only `prune` collects. */
   readonly watermarks?: Watermarks;
   /** How trees are shown: as EROFS where the kernel can (`auto`), or always as directories of real files. */
   readonly mounter?: "auto" | "erofs" | "directory";
 }
 
+/** The kubelet's pace of collecting images. Milliseconds. */
+const HOUSEKEEPING = 300_000;
+
 /**
  * Opens the engine over a data directory, puts right what a crash left behind, and finds out what the kernel can do. Several
  * engines, in several processes, may have the same directories open.
  *
- * @throws Failure READ_ONLY_STORE, RECORDS_UNUSABLE, EROFS_UNSUPPORTED
+ * @throws Failure READ_ONLY_STORE, RECORDS_UNUSABLE, EROFS_UNSUPPORTED, INVALID_WATERMARKS
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
+  if (options.watermarks !== undefined) checkWatermarks(options.watermarks);
   const { registry, platform, kernel, log = silent } = options;
   const dataDir = resolve(options.dataDir);
   const runDir = resolve(options.runDir);
@@ -63,8 +67,16 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     closing.abort(new DOMException("the engine was closed", "AbortError"));
     await Promise.all([puller.settled(), housekeeping.settled()]);
   });
-  if (options.watermarks !== undefined) checkWatermarks(options.watermarks);
   const { watermarks } = options;
+  // Nobody waits for it.
+  const keepHouse = (): void => {
+    if (watermarks !== undefined)
+      void housekeeping.run("", () => keepBelow(store, watermarks, log, closing.signal)).result;
+  };
+  keepHouse();
+  // Other things fill the disk, too.
+  const timer = setInterval(keepHouse, HOUSEKEEPING).unref();
+  stack.defer(() => clearInterval(timer));
   const owned = stack.move();
 
   const find = (name: string) => {
@@ -74,9 +86,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     async pull(request, call) {
       const object = await puller.pull(request, call);
-      // Nobody waits for it.
-      if (watermarks !== undefined)
-        void housekeeping.run("", () => keepBelow(store, watermarks, log, closing.signal)).result;
+      keepHouse();
       return object;
     },
     classify: (request, call) => puller.classify(request, call),

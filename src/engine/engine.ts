@@ -1,5 +1,6 @@
 import type { CallOptions } from "#base";
 import type { Credentials, Digest, Manifest, Platform, Source } from "#oci";
+import type { Watermark } from "./watermarks.ts";
 
 /** What every door calls. Errors are Failures whose messages name the reference, the digest and the host. */
 export interface Engine extends AsyncDisposable {
@@ -137,8 +138,10 @@ export interface Volume {
 }
 
 export interface PruneRequest {
-  /** Also what references still name but no volume uses, least recently used first, until the store is below this. Bytes. */
-  readonly downTo?: number;
+  /** Also what references still name but no volume uses, least recently used first, until the store is below this. */
+  readonly downTo?: Watermark;
+  /** Of those only where the store is above this. */
+  readonly above?: Watermark;
 }
 
 export interface FsckFinding {

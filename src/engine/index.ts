@@ -2,4 +2,4 @@
 export type * from "./engine.ts";
 export { referenceOf } from "#layout";
 export { createEngine, type EngineOptions } from "./create-engine.ts";
-export type { Watermark, Watermarks } from "./watermarks.ts";
+export { checkWatermarks, type Watermark, type Watermarks } from "./watermarks.ts";

@@ -6,6 +6,7 @@ import { formatReference, hexOf, isDigest, parseReference, type Digest } from "#
 import { usageOf, type Collected, type ManifestRecord, type Store } from "#store";
 import type { FsckFinding, PruneRequest } from "./engine.ts";
 import { findRecord, missing } from "./objects.ts";
+import { excess, type Watermarks } from "./watermarks.ts";
 
 /** Forgets a reference, or an object with all of them, and frees what nothing else needs. @throws Failure NOT_FOUND, IN_USE */
 export async function remove(store: Store, name: string): Promise<void> {
@@ -34,16 +35,18 @@ export async function remove(store: Store, name: string): Promise<void> {
 
 /**
  * Deletes what no reference and no volume needs; with `downTo`, then also objects that no volume uses, the least recently used
- * first, until the store is that small.
+ * first, until the store is below it.
  */
 export async function prune(store: Store, request: PruneRequest = {}, call?: CallOptions): Promise<Collected> {
   const { records } = store;
   for (const { digest } of records.manifests()) dropIf(store, digest, () => records.referencesOf(digest).length === 0);
   let { freed, removed } = await store.collect(call);
-  if (request.downTo === undefined) return { freed, removed };
+  const { above, downTo } = request;
+  if (downTo === undefined || (above !== undefined && (await excess(store, above)) <= 0)) return { freed, removed };
+  const target = (await usageOf(store.layout.root)).bytes - Math.max(0, await excess(store, downTo));
   const oldest = records.manifests().toSorted((a, b) => a.usedAt - b.usedAt);
   for (const { digest, usedAt } of oldest) {
-    if ((await usageOf(store.layout.root)).bytes <= request.downTo) break;
+    if ((await usageOf(store.layout.root)).bytes <= target) break;
     // Whoever has used it meanwhile keeps it.
     if (!dropIf(store, digest, (now) => now.usedAt === usedAt)) continue;
     const more = await store.collect(call);
@@ -51,6 +54,17 @@ export async function prune(store: Store, request: PruneRequest = {}, call?: Cal
     removed = [...removed, ...more.removed];
   }
   return { freed, removed };
+}
+
+/** Collects the least recently used objects when the store has grown beyond the high mark. Never throws. */
+export async function keepBelow(store: Store, { high, low }: Watermarks, log: Log, signal: AbortSignal): Promise<void> {
+  try {
+    if ((await excess(store, high)) <= 0) return;
+    const { freed, removed } = await prune(store, { downTo: low }, { signal });
+    log.info({ freed, removed: removed.length }, "collected, because the store was above its high mark");
+  } catch (error) {
+    if (!signal.aborted) log.warn({ error: messageOf(error) }, "collecting above the high mark failed");
+  }
 }
 
 /**

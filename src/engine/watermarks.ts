@@ -1,7 +1,6 @@
 import { statfs } from "node:fs/promises";
-import { Failure, messageOf, type Log } from "#base";
+import { Failure } from "#base";
 import { usageOf, type Store } from "#store";
-import { prune } from "./upkeep.ts";
 
 /** Bytes under the data directory (`50000000000`), or how full its filesystem is (`"85%"`). */
 export type Watermark = number | `${number}%`;
@@ -13,47 +12,26 @@ export interface Watermarks {
   readonly low: Watermark;
 }
 
-/** Collects the least recently used objects when the store has grown beyond the high mark. Never throws. */
-export async function keepBelow(store: Store, { high, low }: Watermarks, log: Log, signal: AbortSignal): Promise<void> {
-  try {
-    const now = await measure(store);
-    if (excess(high, now) <= 0) return;
-    const downTo = Math.max(0, now.bytes - Math.max(0, excess(low, now)));
-    const { freed, removed } = await prune(store, { downTo }, { signal });
-    log.info({ freed, removed: removed.length }, "collected, because the store was above its high mark");
-  } catch (error) {
-    if (!signal.aborted) log.warn({ error: messageOf(error) }, "collecting above the high mark failed");
-  }
+/** @throws Failure INVALID_WATERMARKS where the marks make no sense */
+export function checkWatermarks(marks: Watermarks): void {
+  const wrong = objection(marks);
+  if (wrong === undefined) return;
+  const what = `the watermarks ${marks.high} (high) and ${marks.low} (low) make no sense: ${wrong}`;
+  throw new Failure("INVALID_ARGUMENT", "INVALID_WATERMARKS", what);
 }
 
-/** @throws Failure INVALID_ARGUMENT where the marks make no sense */
-export function checkWatermarks({ high, low }: Watermarks): void {
-  const [a, b] = [high, low].map((mark) => Number.parseFloat(String(mark)));
-  const sameKind = typeof high === typeof low;
-  if (sameKind && a !== undefined && b !== undefined && b >= 0 && b <= a && (typeof high === "number" || a <= 100))
-    return;
-  throw new Failure(
-    "INVALID_ARGUMENT",
-    "INVALID_WATERMARKS",
-    `the watermarks ${high} and ${low} make no sense: write bytes or percent for both, the high one first`,
-  );
+function objection({ high, low }: Watermarks): string | undefined {
+  if (typeof high !== typeof low) return "write bytes or percent for both";
+  const [above, below] = [Number.parseFloat(String(high)), Number.parseFloat(String(low))];
+  if (!(below >= 0) || !(above >= 0)) return "both must be 0 or more";
+  if (typeof high === "string" && above > 100) return "nothing is fuller than 100%";
+  return below > above ? "the low one is above the high one" : undefined;
 }
 
-interface Fill {
-  /** Of the store. */
-  readonly bytes: number;
-  /** Of its filesystem. */
-  readonly used: number;
-  readonly size: number;
-}
-
-async function measure(store: Store): Promise<Fill> {
+/** Bytes of the store above the mark; below it 0 or less. */
+export async function excess(store: Store, mark: Watermark): Promise<number> {
   const { root } = store.layout;
-  const [{ bytes }, { blocks, bavail, bsize }] = await Promise.all([usageOf(root), statfs(root)]);
-  return { bytes, used: (blocks - bavail) * bsize, size: blocks * bsize };
-}
-
-/** Bytes above the mark; below it 0 or less. */
-function excess(mark: Watermark, { bytes, used, size }: Fill): number {
-  return typeof mark === "number" ? bytes - mark : used - (Number.parseFloat(mark) / 100) * size;
+  if (typeof mark === "number") return (await usageOf(root)).bytes - mark;
+  const { blocks, bavail, bsize } = await statfs(root);
+  return (blocks - bavail - (Number.parseFloat(mark) / 100) * blocks) * bsize;
 }

@@ -317,7 +317,11 @@ test("prune deletes what nothing needs, and down to a mark the least recently us
   assert.ok(removed.includes(objects[0]?.layers[0]?.digest ?? ""));
   assert.equal((await engine.list()).length, 3);
 
-  await engine.prune({ downTo: 5 * MIB });
+  await engine.prune({ above: 50 * MIB, downTo: 0 });
+  assert.equal((await engine.list()).length, 3, "it is not above the mark");
+  await engine.prune({ above: "100%", downTo: "0%" });
+  assert.equal((await engine.list()).length, 3, "no disk is fuller than that");
+  await engine.prune({ above: 5 * MIB, downTo: 5 * MIB });
   assert.deepEqual(new Set((await engine.list()).map(({ references }) => references[0])).size, 2);
   await engine.prune({ downTo: 0 });
   assert.deepEqual(
