@@ -27,12 +27,17 @@ export class FieldErrors {
     this.add("FieldValueInvalid", field, `Invalid value: ${shown(value)}${detail === "" ? "" : `: ${detail}`}`);
   }
 
-  notFound(field: string, value: unknown): void {
-    this.add("FieldValueNotFound", field, `Not found: ${shown(value)}`);
+  /** The same for each thing that is wrong with one value. */
+  invalidAll(field: string, value: unknown, details: readonly string[]): void {
+    for (const detail of details) this.invalid(field, value, detail);
   }
 
-  duplicate(field: string, value: unknown): void {
-    this.add("FieldValueDuplicate", field, `Duplicate value: ${shown(value)}`);
+  notFound(field: string, value: unknown, detail = ""): void {
+    this.add("FieldValueNotFound", field, `Not found: ${shown(value)}${detail === "" ? "" : `: ${detail}`}`);
+  }
+
+  duplicate(field: string, value: unknown, detail = ""): void {
+    this.add("FieldValueDuplicate", field, `Duplicate value: ${shown(value)}${detail === "" ? "" : `: ${detail}`}`);
   }
 
   forbidden(field: string, detail: string): void {

@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { isTerminating, timestamp, type ObjectMeta } from "#k8s";
+import { isTerminating, timestamp, type ObjectMeta, type OwnerReference } from "#k8s";
 import type { FieldErrors } from "./field-errors.ts";
-import { dnsSubdomainErrors, qualifiedNameErrors, validateLabels } from "./names.ts";
+import { dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors, validateLabels } from "./names.ts";
 
 const ALPHABET = "bcdfghjklmnpqrstvwxz2456789";
 
@@ -65,54 +65,90 @@ export function validateMeta(
   nameErrors: (name: string) => string[],
   errors: FieldErrors,
 ): void {
-  if (meta.generateName)
-    for (const error of nameErrors(meta.generateName.replace(/-$/, "a")))
-      errors.invalid("metadata.generateName", meta.generateName, error);
-  if (!meta.name) errors.required("metadata.name", "name or generateName is required");
-  else for (const error of nameErrors(meta.name)) errors.invalid("metadata.name", meta.name, error);
-  if (needsNamespace && !meta.namespace) errors.required("metadata.namespace");
-  if (!needsNamespace && meta.namespace) errors.forbidden("metadata.namespace", "not allowed on this type");
+  const { name, namespace, generateName: prefix } = meta;
+  if (prefix) errors.invalidAll("metadata.generateName", prefix, nameErrors(prefix.replace(/(?<=.)-$/, "a")));
+  if (!name) errors.required("metadata.name", "name or generateName is required");
+  else errors.invalidAll("metadata.name", name, nameErrors(name));
+  if (!needsNamespace) {
+    if (namespace) errors.forbidden("metadata.namespace", "not allowed on this type");
+  } else if (!namespace) errors.required("metadata.namespace");
+  else errors.invalidAll("metadata.namespace", namespace, dnsLabelErrors(namespace));
   validateLabels(meta.labels, "metadata.labels", errors);
-  let size = 0;
-  for (const [key, value] of Object.entries(meta.annotations ?? {})) {
-    for (const error of qualifiedNameErrors(key.toLowerCase())) errors.invalid("metadata.annotations", key, error);
-    size += key.length + value.length;
-  }
-  if (size > MAX_ANNOTATIONS) errors.tooLong("metadata.annotations", MAX_ANNOTATIONS);
-  let controller: string | undefined;
-  for (const [i, owner] of (meta.ownerReferences ?? []).entries()) {
-    const at = `metadata.ownerReferences[${i}]`;
-    if (!owner.apiVersion) errors.invalid(`${at}.apiVersion`, owner.apiVersion, "version must not be empty");
-    if (!owner.kind) errors.invalid(`${at}.kind`, owner.kind, "must not be empty");
-    if (!owner.name) errors.invalid(`${at}.name`, owner.name, "must not be empty");
-    if (!owner.uid) errors.invalid(`${at}.uid`, owner.uid, "must not be empty");
-    if (owner.controller === true) {
-      if (controller !== undefined)
-        errors.invalid(
-          "metadata.ownerReferences",
-          meta.ownerReferences,
-          `Only one reference can have Controller set to true. Found "true" in references for ${controller} and ${owner.name}`,
-        );
-      controller = owner.name;
-    }
-  }
-  for (const finalizer of meta.finalizers ?? [])
-    for (const error of qualifiedNameErrors(finalizer)) errors.invalid("metadata.finalizers", finalizer, error);
+  validateAnnotations(meta.annotations, "metadata.annotations", errors);
+  validateOwners(meta.ownerReferences ?? [], "metadata.ownerReferences", errors);
+  const finalizers = meta.finalizers ?? [];
+  for (const finalizer of finalizers)
+    errors.invalidAll("metadata.finalizers", finalizer, qualifiedNameErrors(finalizer));
+  if (finalizers.includes(ORPHAN) && finalizers.includes(FOREGROUND))
+    errors.invalid("metadata.finalizers", finalizers, `finalizer ${ORPHAN} and ${FOREGROUND} cannot be both set`);
 }
 
-/** Upstream's ValidateObjectMetaUpdate: what may never change. */
+const ORPHAN = "orphan";
+const FOREGROUND = "foregroundDeletion";
+const STANDARD_FINALIZERS = ["kubernetes", ORPHAN, FOREGROUND];
+
+/** What the core group asks of finalizers besides: a name without a domain is one of its own. */
+export function validateCoreFinalizers(meta: ObjectMeta, errors: FieldErrors): void {
+  for (const [i, name] of (meta.finalizers ?? []).entries())
+    if (!name.includes("/") && !STANDARD_FINALIZERS.includes(name))
+      errors.invalid(
+        `metadata.finalizers[${i}]`,
+        name,
+        "name is neither a standard finalizer name nor is it fully qualified",
+      );
+}
+
+/** Upstream's ValidateAnnotations. */
+export function validateAnnotations(
+  annotations: Readonly<Record<string, string>> | undefined,
+  field: string,
+  errors: FieldErrors,
+): void {
+  let size = 0;
+  for (const [key, value] of Object.entries(annotations ?? {})) {
+    errors.invalidAll(field, key, qualifiedNameErrors(key.toLowerCase()));
+    size += Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  if (size > MAX_ANNOTATIONS) errors.tooLong(field, MAX_ANNOTATIONS);
+}
+
+/** Upstream's ValidateOwnerReferences; its errors do not say which of them they mean. */
+function validateOwners(owners: readonly OwnerReference[], field: string, errors: FieldErrors): void {
+  let controller: string | undefined;
+  for (const owner of owners) {
+    if (!owner.apiVersion) errors.invalid(`${field}.apiVersion`, owner.apiVersion, "version must not be empty");
+    for (const key of ["kind", "name", "uid"] as const)
+      if (!owner[key]) errors.invalid(`${field}.${key}`, owner[key], "must not be empty");
+    if (owner.apiVersion === "v1" && owner.kind === "Event")
+      errors.invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner");
+    if (owner.controller !== true) continue;
+    const name = `${owner.kind}/${owner.name}`;
+    if (controller !== undefined)
+      errors.invalid(
+        field,
+        owners,
+        `Only one reference can have Controller set to true. Found "true" in references for ${controller} and ${name}`,
+      );
+    controller ??= name;
+  }
+}
+
+/** Upstream's ValidateObjectMetaUpdate: what may never change, and what must hold all the same. */
 export function validateMetaUpdate(meta: ObjectMeta, before: ObjectMeta, errors: FieldErrors): void {
-  const fixed = ["name", "namespace", "uid", "creationTimestamp"] as const;
-  for (const key of fixed)
-    if (meta[key] !== before[key]) errors.invalid(`metadata.${key}`, meta[key], "field is immutable");
   if (isTerminating({ metadata: before })) {
-    const added = (meta.finalizers ?? []).filter((finalizer) => !(before.finalizers ?? []).includes(finalizer));
+    const added = (meta.finalizers ?? []).filter((finalizer) => !(before.finalizers ?? []).includes(finalizer)).sort();
     if (added.length > 0)
       errors.forbidden(
         "metadata.finalizers",
         `no new finalizers can be added if the object is being deleted, found new finalizers []string{${added.map((f) => JSON.stringify(f)).join(", ")}}`,
       );
   }
+  const fixed = ["name", "namespace", "uid", "creationTimestamp"] as const;
+  for (const key of fixed)
+    if (meta[key] !== before[key]) errors.invalid(`metadata.${key}`, meta[key], "field is immutable");
+  validateLabels(meta.labels, "metadata.labels", errors);
+  validateAnnotations(meta.annotations, "metadata.annotations", errors);
+  validateOwners(meta.ownerReferences ?? [], "metadata.ownerReferences", errors);
 }
 
 /** Names of most objects. */

@@ -1,7 +1,7 @@
 import { decode, jsonEqual, timestamp, type KubeObject, type ObjectMeta, type Pod } from "#k8s";
 import { FieldErrors } from "./field-errors.ts";
 import type { AnyObject, MutableMeta, Policy, Resource } from "./kinds/resource.ts";
-import { generateName, newMeta, nextMeta, validateMeta, validateMetaUpdate } from "./meta.ts";
+import { generateName, newMeta, nextMeta, validateCoreFinalizers, validateMeta, validateMetaUpdate } from "./meta.ts";
 import { CHANGED, StatusError, alreadyExists, badRequest, conflict, core, forbidden, notFound } from "./status.ts";
 import type { Storage, Stored } from "./storage.ts";
 
@@ -65,6 +65,7 @@ export class Objects {
     resource.prepareCreate?.(object, this.policy);
     const errors = new FieldErrors();
     validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
+    if (resource.group === "") validateCoreFinalizers(object.metadata, errors);
     resource.validate?.(object, errors, this.policy);
     const name = object.metadata.name ?? "";
     errors.check(resource.kind, resource.group, name);
@@ -112,14 +113,7 @@ export class Objects {
     else if (options.part === "ephemeralcontainers") resource.prepareEphemeral?.(object, before);
     else resource.prepareUpdate?.(object, before, this.policy);
     const errors = new FieldErrors();
-    validateMetaUpdate(object.metadata, before.metadata, errors);
-    validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
-    if (options.part === "status") resource.validateStatus?.(object, before, errors);
-    if (options.part === undefined) {
-      if (resource.kind !== "Pod") resource.validate?.(object, errors, this.policy);
-      resource.validateUpdate?.(object, before, errors, this.policy);
-    }
-    if (options.part === "ephemeralcontainers") resource.validateEphemeral?.(object, before, errors, this.policy);
+    this.#validateUpdate(resource, object, before, options.part, errors);
     errors.check(resource.kind, resource.group, object.metadata.name ?? name);
     if (resource.generations && options.part !== "status" && specChanged(object, before))
       object.metadata.generation = (before.metadata.generation ?? 0) + 1;
@@ -131,6 +125,35 @@ export class Objects {
       return this.#remove(resource, namespace, name, next);
     }
     return this.#write(resource, namespace, name, next, options.dryRun);
+  }
+
+  /** Upstream looks at metadata twice, for all kinds and for each, and tells a client of an error as often as it met it. */
+  #validateUpdate(
+    resource: Resource,
+    object: AnyObject,
+    before: AnyObject,
+    part: "status" | "ephemeralcontainers" | undefined,
+    errors: FieldErrors,
+  ): void {
+    const { metadata } = object;
+    const whole = (): void => {
+      validateMeta(metadata, resource.namespaced, resource.nameErrors, errors);
+      if (resource.group === "") validateCoreFinalizers(metadata, errors);
+    };
+    validateMeta(metadata, resource.namespaced, () => [], errors);
+    validateMetaUpdate(metadata, before.metadata, errors);
+    validateMetaUpdate(metadata, before.metadata, errors);
+    if (resource.group === "") validateCoreFinalizers(metadata, errors);
+    if (part === "status") return resource.validateStatus?.(object, before, errors);
+    if (part === "ephemeralcontainers") {
+      whole();
+      return resource.validateEphemeral?.(object, before, errors, this.policy);
+    }
+    if (resource.kind === "Pod") whole();
+    resource.validateUpdate?.(object, before, errors, this.policy);
+    if (resource.kind === "Pod") return;
+    whole();
+    resource.validate?.(object, errors, this.policy);
   }
 
   /** Deletes an object, or begins to: a Pod on a node gets its grace, and finalizers hold what they guard. */

@@ -15,12 +15,51 @@ declare module "kubernetes-types/core/v1.js" {
     volumeMounts?: VolumeMountStatus[];
     user?: { linux?: { uid: number; gid: number; supplementalGroups?: number[] } };
   }
+  interface Container {
+    /** KEP-5307 */
+    restartPolicyRules?: ContainerRestartRule[];
+  }
+  interface EphemeralContainer {
+    restartPolicyRules?: ContainerRestartRule[];
+  }
+  interface EnvVarSource {
+    /** KEP-3721 */
+    fileKeyRef?: { volumeName: string; path: string; key: string; optional?: boolean };
+  }
+  interface Lifecycle {
+    /** KEP-4960 */
+    stopSignal?: string;
+  }
+  interface PodSpec {
+    /** KEP-2837 */
+    resources?: core.ResourceRequirements;
+    /** KEP-4762 */
+    hostnameOverride?: string;
+    /** KEP-4671 */
+    schedulingGroup?: { podGroupName?: string };
+  }
+  interface PodSecurityContext {
+    supplementalGroupsPolicy?: string;
+    seLinuxChangePolicy?: string;
+  }
+  interface PodResourceClaim {
+    resourceClaimName?: string;
+    resourceClaimTemplateName?: string;
+  }
+  interface ResourceClaim {
+    request?: string;
+  }
   interface PodStatus {
     observedGeneration?: number;
   }
   interface PodCondition {
     observedGeneration?: number;
   }
+}
+
+export interface ContainerRestartRule {
+  action: string;
+  exitCodes?: { operator: string; values?: number[] };
 }
 
 export interface ImageVolumeSource {
@@ -50,6 +89,12 @@ export type Secret = core.Secret;
 export type SecurityContext = core.SecurityContext;
 export type ServiceAccount = core.ServiceAccount;
 export type Status = meta.Status;
+export type NodeSelectorTerm = core.NodeSelectorTerm;
+export type PodAffinityTerm = core.PodAffinityTerm;
+export type PodSecurityContext = core.PodSecurityContext;
+export type ResourceRequirements = core.ResourceRequirements;
+export type Toleration = core.Toleration;
+export type TopologySpreadConstraint = core.TopologySpreadConstraint;
 export type Volume = core.Volume;
 export type VolumeMount = core.VolumeMount;
 export type VolumeMountStatus = core.VolumeMountStatus;

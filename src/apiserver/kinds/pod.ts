@@ -9,14 +9,14 @@ import {
 import { subdomainName } from "../meta.ts";
 import { mountApiAccess, ROOT_CA } from "../pods/api-access.ts";
 import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
-import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate, validateStatusUpdate } from "../pods/update.ts";
-import { validatePod, validatePodSpec } from "../pods/validate-spec.ts";
+import { MIRROR } from "../pods/annotations.ts";
+import { validateTemplate } from "../pods/validate-template.ts";
+import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
+import { validatePod } from "../pods/validate-spec.ts";
+import { validateStatusUpdate } from "../pods/validate-status.ts";
 import { podWarnings } from "../pods/warnings.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
-
-/** A kubelet's own account of a Pod that no API asked for. */
-const MIRROR = "kubernetes.io/config.mirror";
 
 export const pods: Resource = {
   group: "",
@@ -249,13 +249,8 @@ export const podTemplates: Resource = {
     if (template !== undefined) defaultPod(template, policy);
   },
   validate(object, errors, policy) {
-    const template = (object as AnyObject & { template?: Pod }).template;
-    validatePodSpec(
-      template?.spec ?? { containers: [] },
-      "template.spec",
-      { ...policy.podRules, isPod: false },
-      errors,
-    );
+    const { template } = object as AnyObject & { template?: Pod };
+    validateTemplate(template ?? {}, "template", { ...policy.podRules, isPod: false }, errors);
   },
   columns: [
     NAME,

@@ -1,4 +1,4 @@
-import type { PodSpec, Volume } from "#k8s";
+import type { AnyContainer, PodSpec, Volume } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 
 /** What decides between versions of the rules. */
@@ -12,39 +12,41 @@ export interface PodRules {
 export const MAX_INT32 = 2147483647;
 export const range = (from: number, to: number): string => `must be between ${from} and ${to}, inclusive`;
 export const AT_LEAST_ZERO = "must be greater than or equal to 0";
+export const ABOVE_ZERO = "must be greater than zero";
 
 /** What validating one container needs to know of its Pod. */
 export interface PodContext {
+  /** The volumes that are as they must be: a mount of another names none. */
   readonly volumes: ReadonlyMap<string, Volume>;
   readonly rules: PodRules;
-  readonly gracePeriod: number;
+  readonly gracePeriod: number | undefined;
   readonly spec: PodSpec;
+  /** The names in `spec.resourceClaims`. */
+  readonly claims: ReadonlySet<string>;
 }
+
+/** Whether the Pod shares the users of the node, as it does unless it says otherwise. */
+export const sharesUsers = (spec: PodSpec): boolean => spec.hostUsers ?? true;
 
 /** Required where empty, unsupported where it is none of the values. */
 export function oneOf(value: string | undefined, values: readonly string[], field: string, errors: FieldErrors): void {
   if (!value) errors.required(field);
-  else if (!values.includes(value)) errors.unsupported(field, value, values);
+  else among(value, values, field, errors);
 }
 
-/** A seccomp profile, of a Pod or of a container. */
-export function validateSeccomp(
-  profile: { type: string; localhostProfile?: string } | undefined,
-  field: string,
-  errors: FieldErrors,
-): void {
-  if (profile === undefined) return;
-  if (!profile.type) errors.required(`${field}.type`, "type is required when seccompProfile is set");
-  else oneOf(profile.type, ["Localhost", "RuntimeDefault", "Unconfined"], `${field}.type`, errors);
-  if (profile.type === "Localhost") {
-    if (profile.localhostProfile === undefined)
-      errors.required(`${field}.localhostProfile`, "must be set when seccomp type is Localhost");
-  } else {
-    if (profile.localhostProfile !== undefined)
-      errors.invalid(
-        `${field}.localhostProfile`,
-        profile.localhostProfile,
-        "can only be set when seccomp type is Localhost",
-      );
-  }
+/** Unsupported where it is given and none of the values. */
+export function among(value: string | undefined, values: readonly string[], field: string, errors: FieldErrors): void {
+  if (value !== undefined && !values.includes(value)) errors.unsupported(field, value, values);
+}
+
+/** A user's or group's number. */
+export function identity(value: number | undefined, field: string, errors: FieldErrors): void {
+  if (value !== undefined && (value < 0 || value > MAX_INT32)) errors.invalid(field, value, range(0, MAX_INT32));
+}
+
+/** All containers of a Pod with their paths, in the order in which upstream visits them. */
+export function containersWithPaths(spec: PodSpec, field: string): { at: string; container: AnyContainer }[] {
+  return (["initContainers", "containers", "ephemeralContainers"] as const).flatMap((list) =>
+    ((spec[list] ?? []) as AnyContainer[]).map((container, i) => ({ at: `${field}.${list}[${i}]`, container })),
+  );
 }
