@@ -4,6 +4,7 @@ import type { ApiHost, Tokens } from "./ports.ts";
 import type { User } from "./router.ts";
 import { unauthorized } from "./status.ts";
 
+const CREDENTIAL_ID = "authentication.kubernetes.io/credential-id";
 export const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
 
 /** Who may name users: the certificate authority (checked by TLS), fixed tokens, and signed tokens. */
@@ -24,9 +25,15 @@ export async function authenticate(request: IncomingMessage, { fixed, tokens, ho
   const bearer = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
   const token = bearer ?? (offered === undefined ? undefined : Buffer.from(offered, "base64url").toString());
   if (token === undefined) throw unauthorized();
-  const user = fixed.get(token) ?? (await tokens?.verify(token, host));
+  const user = fixed.get(token) ?? (await ofToken(token, tokens, host));
   if (user === undefined) throw unauthorized();
   return withAuthenticated(user);
+}
+
+/** The user of a service-account token that is meant for this server. */
+async function ofToken(token: string, tokens: Tokens | undefined, host: ApiHost): Promise<User | undefined> {
+  const found = await tokens?.verify(token, host);
+  return found?.audiences.some((one) => tokens?.audiences.includes(one)) === true ? found.user : undefined;
 }
 
 export function withAuthenticated(user: User): User {
@@ -42,10 +49,11 @@ function ofCertificate(request: IncomingMessage): User | undefined {
   const socket = request.socket as Partial<TLSSocket>;
   if (socket.getPeerCertificate === undefined) return undefined;
   if (known.has(socket)) return known.get(socket);
-  const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
+  const { subject, fingerprint256 = "" } = socket.getPeerCertificate() as Partial<PeerCertificate>;
   if (subject !== undefined && socket.authorized !== true) throw unauthorized();
   const name = first(subject?.CN);
-  const user = name === undefined ? undefined : withAuthenticated({ name, groups: all(subject?.O) });
+  const extra = { [CREDENTIAL_ID]: [`X509SHA256=${fingerprint256.replaceAll(":", "").toLowerCase()}`] };
+  const user = name === undefined ? undefined : withAuthenticated({ name, groups: all(subject?.O), extra });
   known.set(socket, user);
   return user;
 }

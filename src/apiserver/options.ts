@@ -7,7 +7,7 @@ import type { User } from "./router.ts";
 import { minorOf } from "./versions.ts";
 
 export interface ApiServerOptions {
-  /** Holds `apiserver.db` and the key of service-account tokens. */
+  /** Holds `apiserver.db` and the keys of service-account tokens. */
   readonly dataDir: string;
   /** The address to listen at; 127.0.0.1 by default. */
   readonly host?: string;

@@ -32,14 +32,22 @@ export interface SignedToken {
   readonly expiresAt: Date;
 }
 
+/** Whom a good token names, and for whom it is meant. */
+export interface VerifiedToken {
+  readonly user: User;
+  readonly audiences: readonly string[];
+}
+
 /** Signs and checks service-account tokens. */
 export interface Tokens {
+  /** What a token for this server names. */
+  readonly audiences: readonly string[];
   issue(claims: TokenClaims, call?: CallOptions): Promise<SignedToken>;
   /**
-   * The user a token names, or undefined for a token that is not ours, has expired, or whose account or bound object is
-   * gone (asked of `host`).
+   * What a token says, whoever it is meant for; undefined for one that is not ours, has expired, or whose account or bound
+   * object is gone (asked of `host`).
    */
-  verify(token: string, host: ApiHost, call?: CallOptions): Promise<User | undefined>;
+  verify(token: string, host: ApiHost, call?: CallOptions): Promise<VerifiedToken | undefined>;
   /** The pages by which others check them: `/openid/v1/jwks` and `/.well-known/openid-configuration`. */
   readonly routes?: readonly Route[];
 }

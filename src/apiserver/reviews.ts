@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { decode, isRecord } from "#k8s";
 import { messageOf } from "#base";
+import { withAuthenticated } from "./authenticate.ts";
 import { authorize } from "./authorize.ts";
 import { cannotHandle, readBody } from "./body.ts";
 import type { Question } from "./discovery.ts";
@@ -77,11 +78,8 @@ async function answer(asked: Question, spec: Spec, user: User, known: Knowledge)
   switch (asked.kind) {
     case "SelfSubjectReview":
       return { userInfo: infoOf(user) };
-    case "TokenReview": {
-      const found = known.fixed.get(spec.token ?? "") ?? (await known.tokens?.verify(spec.token ?? "", known.host));
-      if (found === undefined) return { error: "invalid bearer token" };
-      return { authenticated: true, user: infoOf(found), audiences: spec.audiences };
-    }
+    case "TokenReview":
+      return reviewToken(spec, known);
     case "SelfSubjectRulesReview": {
       const all = user.groups.includes("system:masters");
       const self = {
@@ -123,6 +121,23 @@ async function answer(asked: Question, spec: Spec, user: User, known: Knowledge)
       return { allowed, ...(reason === undefined ? {} : { reason }) };
     }
   }
+}
+
+const INVALID = "invalid bearer token";
+
+/** Whether a token is good for one of the audiences asked for, this server's own where none is. */
+async function reviewToken({ token = "", audiences }: Spec, { fixed, tokens, host }: Knowledge): Promise<object> {
+  if (token === "") throw badRequest("token is required for TokenReview in authentication");
+  const own = tokens?.audiences ?? [];
+  const wanted = audiences !== undefined && audiences.length > 0 ? audiences : own;
+  const user = fixed.get(token);
+  const found = user === undefined ? await tokens?.verify(token, host) : { user, audiences: own };
+  if (found === undefined) return { error: INVALID };
+  const common = found.audiences.filter((one) => wanted.includes(one));
+  if (common.length > 0) return { authenticated: true, user: infoOf(withAuthenticated(found.user)), audiences: common };
+  const list = (all: readonly string[]): string => `[${all.map((one) => JSON.stringify(one)).join(" ")}]`;
+  const why = `token audiences ${list(found.audiences)} is invalid for the target audiences ${list(wanted)}`;
+  return { error: user === undefined ? `[${INVALID}, ${why}]` : INVALID };
 }
 
 const infoOf = (user: User): object => ({

@@ -1,25 +1,13 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPair,
-  randomBytes,
-  randomUUID,
-  sign,
-  verify,
-  type KeyObject,
-} from "node:crypto";
-import { link, mkdir, open, readFile, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { randomUUID, sign, verify } from "node:crypto";
 import { promisify } from "node:util";
-import { errnoOf, Failure, messageOf } from "#base";
 import type { KubeObject } from "#k8s";
-import type { ApiHost, SignedToken, TokenClaims, Tokens } from "./ports.ts";
-import type { Route, User } from "./router.ts";
+import type { ApiHost, SignedToken, TokenClaims, Tokens, VerifiedToken } from "./ports.ts";
+import type { ApiRequest, Route, User } from "./router.ts";
 import { StatusError } from "./status.ts";
+import { tokenKeys, type TokenKey } from "./token-keys.ts";
 
 export interface TokenOptions {
-  /** Where the signing key is kept; made there if there is none. */
+  /** Where the keys are, as {@link tokenKeys} has them. */
   readonly directory: string;
   /** Who signs (`iss`), and the audience of those that ask for none. */
   readonly issuer: string;
@@ -27,7 +15,7 @@ export interface TokenOptions {
   readonly audiences?: readonly string[];
 }
 
-/** Tokens that are signed with one kept key. */
+/** Tokens that are signed with the newest of some kept keys. */
 export interface SigningTokens extends Tokens {
   readonly routes: readonly Route[];
 }
@@ -54,8 +42,6 @@ interface Bound {
   readonly uid: string;
 }
 
-const ALGORITHM = "ES256";
-const DIGEST = "sha256";
 /** JSON web signatures carry the two numbers side by side (RFC 7518 section 3.4). */
 const ENCODING = "ieee-p1363";
 const MAX_TOKEN = 16 << 10;
@@ -63,21 +49,22 @@ const MAX_TOKEN = 16 << 10;
 const DELETION_LEEWAY = 60_000;
 const EXTRA = "authentication.kubernetes.io/";
 
-/** Opens the signing key of `directory`, and makes it where there is none. */
+/** Opens the keys of `directory`, and makes one where there is none. Throws Failure `BAD_PKI`. */
 export async function openTokens({ directory, issuer, audiences = [issuer] }: TokenOptions): Promise<SigningTokens> {
-  const key = await signingKey(directory);
-  const publicKey = createPublicKey(key);
-  const kid = createHash("sha256")
-    .update(publicKey.export({ type: "spki", format: "der" }))
-    .digest("base64url");
-  const header = encode({ alg: ALGORITHM, kid });
+  const { signing, all } = await tokenKeys(directory);
+  const headerOf = ({ algorithm, id }: TokenKey): string => encode({ alg: algorithm, kid: id });
+  const header = headerOf(signing);
+  const byHeader = new Map(all.map((key) => [headerOf(key), key]));
 
   return {
+    audiences,
+
     async issue(claims: TokenClaims, call): Promise<SignedToken> {
       call?.signal?.throwIfAborted();
       const payload = payloadOf(claims, issuer, claims.audiences.length > 0 ? claims.audiences : audiences);
       const text = `${header}.${encode(payload)}`;
-      const signature = await promisify(sign)(DIGEST, Buffer.from(text), { key, dsaEncoding: ENCODING });
+      const key = { key: signing.privateKey, dsaEncoding: ENCODING } as const;
+      const signature = await promisify(sign)(signing.digest, Buffer.from(text), key);
       return {
         token: `${text}.${signature.toString("base64url")}`,
         audiences: payload.aud,
@@ -85,30 +72,30 @@ export async function openTokens({ directory, issuer, audiences = [issuer] }: To
       };
     },
 
-    verify(token: string, host: ApiHost): Promise<User | undefined> {
-      const payload = checked(token, header, publicKey);
+    verify(token: string, host: ApiHost): Promise<VerifiedToken | undefined> {
+      const payload = checked(token, byHeader);
       const now = Date.now() / 1000;
       const good =
         payload !== undefined &&
         payload.iss === issuer &&
         payload.nbf <= now &&
         payload.exp > now &&
-        payload.aud.some((one) => audiences.includes(one)) &&
         stillThere(payload, host);
-      return Promise.resolve(good ? userOf(payload) : undefined);
+      return Promise.resolve(good ? { user: userOf(payload), audiences: payload.aud } : undefined);
     },
 
     routes: [
-      page("/openid/v1/jwks", "application/jwk-set+json", {
-        keys: [{ use: "sig", alg: ALGORITHM, kid, ...publicKey.export({ format: "jwk" }) }],
-      }),
-      page("/.well-known/openid-configuration", "application/json", {
+      page("/openid/v1/jwks", "application/jwk-set+json", () => ({
+        keys: all.map(({ algorithm, id, jwk }) => ({ use: "sig", alg: algorithm, kid: id, ...jwk })),
+      })),
+      page("/.well-known/openid-configuration", "application/json", (request) => ({
         issuer,
-        jwks_uri: `${issuer}/openid/v1/jwks`,
+        // At the address by which the client has come here.
+        jwks_uri: `${"encrypted" in request.raw.socket ? "https" : "http"}://${request.raw.headers.host ?? ""}/openid/v1/jwks`,
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: [ALGORITHM],
-      }),
+        id_token_signing_alg_values_supported: [...new Set(all.map(({ algorithm }) => algorithm))].sort(),
+      })),
     ],
   };
 }
@@ -137,14 +124,15 @@ function payloadOf(claims: TokenClaims, issuer: string, audiences: readonly stri
   };
 }
 
-/** The claims of a token that we have signed; undefined for any other text. */
-function checked(token: string, header: string, key: KeyObject): Payload | undefined {
+/** The claims of a token that one of our keys has signed; undefined for any other text. */
+function checked(token: string, byHeader: ReadonlyMap<string, TokenKey>): Payload | undefined {
   const parts = token.split(".");
-  const [head, body = "", signature = ""] = parts;
-  // Only our own header: neither another key nor another algorithm is to be talked into.
-  if (token.length > MAX_TOKEN || parts.length !== 3 || head !== header) return undefined;
-  const check = { key, dsaEncoding: ENCODING } as const;
-  if (!verify(DIGEST, Buffer.from(`${head}.${body}`), check, Buffer.from(signature, "base64url"))) return undefined;
+  const [head = "", body = "", signature = ""] = parts;
+  // Only our own headers: neither another key nor another algorithm is to be talked into.
+  const key = byHeader.get(head);
+  if (token.length > MAX_TOKEN || parts.length !== 3 || key === undefined) return undefined;
+  const check = { key: key.publicKey, dsaEncoding: ENCODING } as const;
+  if (!verify(key.digest, Buffer.from(`${head}.${body}`), check, Buffer.from(signature, "base64url"))) return undefined;
   try {
     return JSON.parse(Buffer.from(body, "base64url").toString("utf8")) as Payload;
   } catch {
@@ -189,55 +177,18 @@ function userOf({ sub, jti, "kubernetes.io": claims }: Payload): User {
   };
 }
 
-function page(path: string, type: string, content: object): Route {
-  const body = JSON.stringify(content);
+function page(path: string, type: string, content: (request: ApiRequest) => object): Route {
   return {
     methods: ["GET"],
     path,
     handle: (request, response) => {
       response.setHeader("Content-Type", type);
       response.setHeader("Cache-Control", "public, max-age=3600");
-      response.end(request.method === "HEAD" ? undefined : body);
+      response.end(request.method === "HEAD" ? undefined : JSON.stringify(content(request)));
     },
   };
 }
 
 function encode(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
-}
-
-/** The key of this directory. The first one written stays, whoever else tries. */
-async function signingKey(directory: string): Promise<KeyObject> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = join(directory, "service-account.key");
-  const read = async (): Promise<string | undefined> =>
-    readFile(path, "utf8").catch((error: unknown) => {
-      if (errnoOf(error) === "ENOENT") return undefined;
-      throw error;
-    });
-  let pem = await read();
-  if (pem === undefined) {
-    const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
-    const temporary = `${path}.${randomBytes(6).toString("hex")}`;
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      await file.writeFile(privateKey.export({ type: "pkcs8", format: "pem" }));
-      await file.sync();
-      await link(temporary, path);
-    } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw error;
-    } finally {
-      await file.close();
-      await unlink(temporary);
-    }
-    pem = await read();
-  }
-  try {
-    const key = createPrivateKey(pem ?? "");
-    if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("it is of another kind");
-    return key;
-  } catch (error) {
-    const message = `${path} does not hold a key (${messageOf(error)}); remove it, and a new one is made`;
-    throw new Failure("FAILED_PRECONDITION", "BAD_PKI", message);
-  }
 }
