@@ -20,7 +20,13 @@ async function collector(options: Partial<ImageCollectorOptions>) {
   let clock = 1_000_000;
   const collector = new ImageCollector({
     runtime,
-    records: await openPullRecords({ directory, policy: "NeverVerify", allowlist: [] }),
+    records: await openPullRecords({
+      directory,
+      policy: "NeverVerify",
+      allowlist: [],
+      images: async () => [],
+      now: () => clock,
+    }),
     metrics: createMetrics(),
     recorder: {
       event: (_, type, reason, message) => void told.push(`${type} ${reason} ${message}`),

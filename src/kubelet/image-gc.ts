@@ -45,7 +45,8 @@ export class ImageCollector {
 
   /** One pass. */
   async collect(): Promise<void> {
-    const { maxAgeMs, now, recorder, node } = this.#options;
+    const { maxAgeMs, now, recorder, node, records } = this.#options;
+    const begun = now();
     const used = await this.#look();
     if (maxAgeMs > 0) {
       for (const [id, image] of this.#candidates(used))
@@ -60,6 +61,7 @@ export class ImageCollector {
       const message = `Failed to garbage collect required amount of images. Attempted to free ${wanted} bytes, but only found ${freed} bytes eligible to free.`;
       recorder.event(node, "Warning", "FreeDiskSpaceFailed", message);
     }
+    await records.prune(new Set(this.#known.keys()), begun);
   }
 
   /** Where images lie, one path per filesystem. */
@@ -119,7 +121,7 @@ export class ImageCollector {
   }
 
   async #remove(id: string, reason: "space" | "age"): Promise<boolean> {
-    const { runtime, records, metrics, log } = this.#options;
+    const { runtime, metrics, log } = this.#options;
     try {
       await runtime.removeImage({ image: { image: id } });
     } catch (error) {
@@ -127,7 +129,6 @@ export class ImageCollector {
       log.warn({ image: id, error: messageOf(error) }, "image not removed");
       return false;
     }
-    await records.forget(id);
     this.#known.delete(id);
     metrics.collected.inc({ reason });
     return true;

@@ -168,7 +168,9 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
           warn(request, "InspectFailed", message);
           throw new ImageFailure("ImageInspectError", message, retryMs, false);
         }
-        const usable = found !== undefined && !(await records.mustPull(found.id, image, request.credentials));
+        const check = found && (await records.check(found.id, image, request.credentials));
+        if (check !== undefined) metrics.checked.inc({ result: check });
+        const usable = check !== undefined && check !== "mustAuthenticate";
         metrics.ensured.inc({
           pull_policy: policy.toLowerCase(),
           present_locally: String(found !== undefined),

@@ -20,7 +20,8 @@ import { createObjectReader } from "./objects.ts";
 import { startPods } from "./pods.ts";
 import type { RuntimeEvents } from "./relist-pace.ts";
 import { createPullLimits } from "./pull-limits.ts";
-import { openPullRecords, type VerificationPolicy } from "./pull-records.ts";
+import type { VerificationPolicy } from "./allowlist.ts";
+import { openPullRecords } from "./pull-records.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
 import { type ApiAddress, createServiceReader } from "./services.ts";
@@ -130,6 +131,11 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     directory: join(rootDir, "image_manager"),
     policy: config.imagePullCredentialsVerificationPolicy ?? "NeverVerifyPreloadedImages",
     allowlist: config.preloadedImagesVerificationAllowlist ?? [],
+    images: async () => {
+      const { images } = await runtime.listImages({}, { timeout: 30_000 });
+      return images.map(({ id, repoTags, repoDigests }) => ({ id, names: [...repoTags, ...repoDigests] }));
+    },
+    now,
   });
   const limits = createPullLimits({
     maxParallel: config.maxParallelImagePulls ?? 0,

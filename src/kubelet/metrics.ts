@@ -8,6 +8,7 @@ export interface Metrics {
   readonly imageVolumesFailed: Counter;
   readonly pullSeconds: Histogram<"image_size_in_bytes">;
   readonly ensured: Counter<"pull_policy" | "present_locally" | "pull_required">;
+  readonly checked: Counter<"result">;
   readonly collected: Counter<"reason">;
   readonly pods: Gauge;
   readonly containers: Gauge<"container_state">;
@@ -47,6 +48,12 @@ export function createMetrics(): Metrics {
       name: "kubelet_image_manager_ensure_image_requests_total",
       help: "Requests that an image be present.",
       labelNames: ["pull_policy", "present_locally", "pull_required"],
+      registers,
+    }),
+    checked: new Counter({
+      name: "kubelet_imagemanager_image_mustpull_checks_total",
+      help: "Checks whether a Pod may use an image that is here.",
+      labelNames: ["result"],
       registers,
     }),
     collected: new Counter({
