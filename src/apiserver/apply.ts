@@ -1,6 +1,6 @@
-import { applyFields, recordUpdate, timestamp, type KubeObject } from "#k8s";
+import { applyFields, noteLastApplied, recordUpdate, timestamp, typeErrors, type KubeObject } from "#k8s";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
-import { StatusError } from "./status.ts";
+import { StatusError, badRequest } from "./status.ts";
 
 export interface ApplyRequest {
   readonly resource: Resource;
@@ -10,7 +10,8 @@ export interface ApplyRequest {
 }
 
 /**
- * Server-side apply: the object after it, and what sets its managers. Throws 409 with every field another manager has and
+ * Server-side apply: the object after it, and what sets its managers. Throws 400 for a configuration of another kind, 500 for
+ * one that does not fit its schema (upstream has no other code for it), and 409 with every field another manager has and
  * this one would change, unless forced.
  */
 export function applyObject(
@@ -18,6 +19,7 @@ export function applyObject(
   applied: AnyObject,
   { resource, manager, force, subresource = "" }: ApplyRequest,
 ): { object: AnyObject; manage: (object: AnyObject, before: AnyObject | undefined) => void } {
+  checkConfiguration(resource, applied);
   const live = before === undefined ? undefined : (resource.fromStored?.(before) ?? before);
   const result = applyFields({
     live: live as Record<string, unknown> | undefined,
@@ -29,23 +31,40 @@ export function applyObject(
   });
   if (result.conflicts.length > 0) throw conflictError(result.conflicts);
   const managers = result.managers;
+  const object = structuredClone(result.object) as unknown as AnyObject;
+  if (manager === "kubectl") noteLastApplied(object, applied);
   return {
-    object: result.object as unknown as AnyObject,
+    object,
     manage: (object) => {
       object.metadata.managedFields = managers;
     },
   };
 }
 
+function checkConfiguration(resource: Resource, applied: AnyObject): void {
+  const { apiVersion = "", kind = "", metadata } = applied;
+  const [version = "", group = ""] = apiVersion.split("/").toReversed();
+  const type = `${group}/${version}, Kind=${kind}`;
+  if (kind !== resource.kind || apiVersion !== apiVersionOf(resource)) throw badRequest(`invalid object type: ${type}`);
+  if (metadata?.managedFields != null) throw badRequest("metadata.managedFields must be nil");
+  const errors = typeErrors(applied, resource.type);
+  if (errors.length === 0) return;
+  const why = errors.length === 1 ? errors[0] : ["errors:", ...errors.map((error) => `  ${error}`)].join("\n");
+  const what = `${metadata?.namespace ?? ""}/${metadata?.name ?? ""}; ${type}`;
+  throw new StatusError(500, "", `failed to create typed patch object (${what}): ${why}`);
+}
+
 function conflictError(conflicts: readonly { manager: string; path: string }[]): StatusError {
   const byManager = Map.groupBy(conflicts, (conflict) => conflict.manager);
-  const lines = [...byManager].map(([manager, list]) =>
-    list.length === 1
-      ? `conflict with ${manager}: ${list[0]?.path}`
-      : `conflicts with ${manager}:\n${list.map(({ path }) => `- ${path}`).join("\n")}`,
+  const [only] = conflicts;
+  const lines = [...byManager].map(
+    ([manager, list]) => `conflicts with ${manager}:\n${list.map(({ path }) => `- ${path}`).join("\n")}`,
   );
-  const count = conflicts.length === 1 ? "1 conflict" : `${conflicts.length} conflicts`;
-  return new StatusError(409, "Conflict", `Apply failed with ${count}: ${lines.join("\n")}`, {
+  const message =
+    conflicts.length === 1
+      ? `Apply failed with 1 conflict: conflict with ${only?.manager}: ${only?.path}`
+      : `Apply failed with ${conflicts.length} conflicts: ${lines.join("\n")}`;
+  return new StatusError(409, "Conflict", message, {
     causes: conflicts.map(({ manager, path }) => ({
       reason: "FieldManagerConflict",
       message: `conflict with ${manager}`,
@@ -62,14 +81,23 @@ export function manageUpdate(
   manager: string,
   subresource: string,
 ): void {
-  const given = object.metadata.managedFields;
-  // An explicit empty list resets all managers, as in upstream.
-  const managers = before === undefined ? [] : (given ?? before.metadata.managedFields ?? []);
   object.metadata.managedFields = recordUpdate({
     before,
     after: object,
     type: resource.fromStored === undefined ? resource.type : "v1.Event",
-    managers,
+    managers: managersBefore(object, before, subresource),
     manager: { name: manager, apiVersion: apiVersionOf(resource), subresource, time: timestamp() },
   });
+}
+
+/** Who has what before a write. The object itself may tell, but not through a part of it; one empty entry forgets them all. */
+function managersBefore(object: AnyObject, before: AnyObject | undefined, subresource: string) {
+  const given = object.metadata.managedFields ?? [];
+  if (before === undefined) return [];
+  if (given.length === 1 && Object.keys(given[0] ?? {}).length === 0) return [];
+  const valid = given.every(
+    ({ operation = "", apiVersion = "", fieldsType }) =>
+      ["Apply", "Update"].includes(operation) && apiVersion !== "" && fieldsType === "FieldsV1",
+  );
+  return subresource === "" && valid && given.length > 0 ? given : (before.metadata.managedFields ?? []);
 }

@@ -87,30 +87,8 @@ export async function duplicatesIn(request: ApiRequest, validation: Validation):
   return duplicateFields((await request.body()).toString("utf8"));
 }
 
+/** What becomes of fields that a type does not have, and of members given twice. */
 export type Validation = "Ignore" | "Warn" | "Strict";
-
-/** The `fieldValidation` of a request; the server's default is to warn. */
-export function validationOf(query: URLSearchParams): Validation {
-  const value = query.get("fieldValidation") ?? "";
-  if (value === "") return "Warn";
-  if (value === "Ignore" || value === "Warn" || value === "Strict") return value;
-  throw new StatusError(
-    422,
-    "Invalid",
-    `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "${value}": supported values: "Ignore", "Warn", "Strict"`,
-    {
-      group: "meta.k8s.io",
-      kind: "CreateOptions",
-      causes: [
-        {
-          reason: "FieldValueNotSupported",
-          message: `Unsupported value: "${value}": supported values: "Ignore", "Warn", "Strict"`,
-          field: "fieldValidation",
-        },
-      ],
-    },
-  );
-}
 
 /** An object as its resource has it, with what the client should be told about unknown fields. */
 export function decodeAs(

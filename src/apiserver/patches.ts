@@ -1,55 +1,119 @@
 import { isFailure, messageOf } from "#base";
-import { isRecord, jsonPatch, mergePatch, showIndexed, strategicMerge, type KubeObject } from "#k8s";
-import { goSyntaxError } from "./body.ts";
-import type { AnyObject, Resource } from "./kinds/resource.ts";
+import { goValue, isRecord, jsonPatch, mergePatch, strategicMerge, whyNotRestored, type KubeObject } from "#k8s";
+import { decodeAs, goSyntaxError, type Validation } from "./body.ts";
+import { duplicateFields } from "./duplicates.ts";
+import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
 
-export const STRATEGIC = "application/strategic-merge-patch+json";
+export const APPLY = "application/apply-patch+yaml";
+const JSON_PATCH = "application/json-patch+json";
+const MERGE = "application/merge-patch+json";
+const STRATEGIC = "application/strategic-merge-patch+json";
 
-/** An applied object with a field the schema does not have is refused, whatever the validation asked for. */
-export function untyped(
-  resource: Resource,
-  namespace: string,
-  name: string,
-  applied: AnyObject,
-  path: string,
-): StatusError {
-  const where = showIndexed(applied, path, resource.type);
-  const what = `${namespace}/${name}; ${resource.group}/${resource.version}, Kind=${resource.kind}`;
-  return new StatusError(
-    500,
-    "",
-    `failed to create typed patch object (${what}): ${where}: field not declared in schema`,
-  );
+/** Most operations that a JSON patch may have. */
+const OPERATIONS = 10_000;
+
+/** A patch as it was sent. */
+export interface Patch {
+  readonly type: string;
+  readonly text: string;
+  readonly validation: Validation;
 }
 
-/** What a patch of that media type makes of an object. Throws 415 for a type that is none. */
-export function patcher(resource: Resource, type: string, text: string): (current: KubeObject) => unknown {
-  const parsed = (): unknown => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch (cause) {
-      const why = goSyntaxError(messageOf(cause), text);
-      throw badRequest(type === STRATEGIC ? why : `error decoding patch: ${why}`);
-    }
-  };
-  switch (type) {
-    case "application/json-patch+json": {
-      const patch = parsed();
-      return (current) => attempt(() => jsonPatch(current, patch));
-    }
-    case "application/merge-patch+json": {
-      const patch = parsed();
-      if (!isRecord(patch)) throw badRequest("a merge patch must be an object");
-      return (current) => mergePatch(current, patch);
-    }
-    case "application/strategic-merge-patch+json": {
-      const patch = parsed();
-      return (current) => attempt(() => strategicMerge(current, patch, resource.type));
-    }
-    default:
-      throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+/** Throws 415 for a media type that is no patch. */
+export function checkPatchType(type: string): void {
+  if (![JSON_PATCH, MERGE, STRATEGIC, APPLY].includes(type))
+    throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+}
+
+/**
+ * What a patch makes of an object, and what the client should be told of fields it does not know. Throws 400 for a patch that
+ * is none, 413 for one of too many operations, and 422 where it does not apply or its result is no object of the kind.
+ */
+export function patchObject(
+  resource: Resource,
+  { type, text, validation }: Patch,
+  current: KubeObject,
+): { object: AnyObject; warnings: readonly string[] } {
+  const versioned = { kind: resource.kind, apiVersion: apiVersionOf(resource), ...current };
+  const patch = parse(type, text);
+  const value = attempt(() => merged(resource, type, patch, versioned));
+  const shown = type === STRATEGIC ? goValue(patch) : JSON.stringify(value);
+  const problems = validation === "Ignore" ? [] : oddities(type, text, patch);
+  const unfit = type === STRATEGIC ? whyNotRestored(value, resource.type) : undefined;
+  if (unfit !== undefined) throw badResult(shown, unfit);
+  try {
+    const { object, warnings } = decodeAs(resource, value, validation === "Ignore" ? "Ignore" : "Warn");
+    problems.push(...warnings);
+    if (validation !== "Strict" || problems.length === 0) return { object, warnings: problems };
+  } catch (cause) {
+    throw badResult(shown, messageOf(cause).replace(/^.*? cannot be handled as a \w+: /, ""));
   }
+  throw badResult(shown, `strict decoding error: ${problems.join(", ")}`);
+}
+
+function merged(resource: Resource, type: string, patch: unknown, current: object): unknown {
+  switch (type) {
+    case JSON_PATCH:
+      return jsonPatch(current, patch);
+    case MERGE:
+      return mergePatch(current, patch);
+    default: {
+      const value = strategicMerge(current, patch, resource.type) as object;
+      return { ...value, kind: resource.kind, apiVersion: apiVersionOf(resource) };
+    }
+  }
+}
+
+function parse(type: string, text: string): unknown {
+  const wrong = (why: string): StatusError => badRequest(type === STRATEGIC ? why : `error decoding patch: ${why}`);
+  let patch: unknown;
+  try {
+    patch = JSON.parse(text);
+  } catch (cause) {
+    throw wrong(goSyntaxError(messageOf(cause), text));
+  }
+  if (type !== JSON_PATCH) {
+    if (isRecord(patch)) return patch;
+    if (patch !== null)
+      throw wrong(`json: cannot unmarshal ${kindOf(patch)} into Go value of type map[string]interface {}`);
+    if (type === MERGE) throw badRequest("Invalid JSON Patch");
+    return {};
+  }
+  const into = "into Go value of type";
+  if (patch === null) return [];
+  if (!Array.isArray(patch)) throw wrong(`json: cannot unmarshal ${kindOf(patch)} ${into} []handlers.jsonPatchOp`);
+  for (const operation of patch as unknown[]) {
+    if (operation === null) continue;
+    if (!isRecord(operation)) throw wrong(`json: cannot unmarshal ${kindOf(operation)} ${into} handlers.jsonPatchOp`);
+    for (const field of ["op", "path", "from"])
+      if (operation[field] != null && typeof operation[field] !== "string")
+        throw wrong(
+          `json: cannot unmarshal ${kindOf(operation[field])} into Go struct field jsonPatchOp.${field} of type string`,
+        );
+  }
+  if (patch.length > OPERATIONS)
+    throw new StatusError(
+      413,
+      "RequestEntityTooLarge",
+      `Request entity too large: The allowed maximum operations in a JSON patch is ${OPERATIONS}, got ${patch.length}`,
+    );
+  return patch;
+}
+
+const kindOf = (value: unknown): string =>
+  Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+
+/** What is odd about the patch itself: members given twice, and those that no JSON patch has. */
+function oddities(type: string, text: string, patch: unknown): string[] {
+  const doubled = duplicateFields(text).map((path) => `duplicate field "${path}"`);
+  if (type !== JSON_PATCH) return doubled;
+  const unknown = (patch as unknown[]).flatMap((operation, i) =>
+    Object.keys(operation ?? {})
+      .filter((field) => !["op", "path", "from", "value"].includes(field))
+      .map((field) => `unknown field "[${i}].${field}"`),
+  );
+  return [...unknown, ...doubled].map((problem) => `json patch ${problem}`);
 }
 
 function attempt(run: () => unknown): unknown {
@@ -59,26 +123,14 @@ function attempt(run: () => unknown): unknown {
     if (isFailure(cause, "PATCH_DOES_NOT_APPLY"))
       throw new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
     // Upstream has no status of its own for this.
-    if (isFailure(cause, "MISSING_MERGE_KEY")) throw new StatusError(500, "", messageOf(cause));
+    if (isFailure(cause, "BROKEN_PATCH")) throw new StatusError(500, "", messageOf(cause));
     throw badRequest(messageOf(cause));
   }
 }
 
 /** A patch whose result is no object of the kind: upstream names no kind in that answer, and shows the result. */
-export function badPatch(shown: string, why: string): StatusError {
-  const plain = why.replace(/^.*? cannot be handled as a \w+: /, "");
-  const message = `Invalid value: ${JSON.stringify(shown)}: ${plain}`;
+function badResult(shown: string, why: string): StatusError {
+  const message = `Invalid value: ${JSON.stringify(shown)}: ${why}`;
   const causes = [{ reason: "FieldValueInvalid", message, field: "patch" }];
   return new StatusError(422, "Invalid", ` "" is invalid: patch: ${message}`, { causes });
-}
-
-/** A JSON value as Go prints a map of it (`map[a:1 b:[x y]]`). */
-export function goValue(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(goValue).join(" ")}]`;
-  if (typeof value === "string") return value;
-  if (!isRecord(value)) return value === null ? "<nil>" : JSON.stringify(value);
-  const members = Object.keys(value)
-    .sort()
-    .map((key) => `${key}:${goValue(value[key])}`);
-  return `map[${members.join(" ")}]`;
 }

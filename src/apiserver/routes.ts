@@ -8,7 +8,8 @@ import type { Objects } from "./objects.ts";
 import { bind, evict } from "./pod-parts.ts";
 import type { Access, ApiRequest, Route } from "./router.ts";
 import { requestToken } from "./token-request.ts";
-import { Verbs, type Part } from "./verbs.ts";
+import type { Part } from "./patch-verb.ts";
+import { Verbs } from "./verbs.ts";
 
 const part = (
   of: string,

@@ -1,34 +1,75 @@
 import { messageOf } from "#base";
 import { decode } from "#k8s";
-import { readBody } from "./body.ts";
+import { readBody, type Validation } from "./body.ts";
 import { FieldErrors } from "./field-errors.ts";
 import { flag, integer } from "./list-options.ts";
 import type { DeleteOptions } from "./objects.ts";
 import type { ApiRequest } from "./router.ts";
-import { StatusError, badRequest } from "./status.ts";
+import { badRequest } from "./status.ts";
 
 /** Whether `dryRun=All` was asked; any other value is refused. */
 export function isDryRun(query: URLSearchParams): boolean {
-  const values = query.getAll("dryRun").filter((value) => value !== "");
-  for (const value of values) if (value !== "All") throw invalidDryRun(value);
+  const errors = new FieldErrors();
+  const dryRun = dryRunOf(query.getAll("dryRun"), errors);
+  errors.check("CreateOptions", META, "");
+  return dryRun;
+}
+
+/** How an object is written, as the query of a request says. */
+export interface WriteQuery {
+  readonly dryRun: boolean;
+  /** Who writes: as it says, or by the name of its program. */
+  readonly manager: string;
+  readonly validation: Validation;
+  /** Whether an apply takes fields over from others. */
+  readonly force: boolean;
+}
+
+const META = "meta.k8s.io";
+const LONGEST_MANAGER = 128;
+const VALIDATIONS = ["", "Ignore", "Strict", "Warn"];
+
+/** The options of a create, an update, a patch or an apply. Throws 422 with all that is wrong with them. */
+export function writeQuery(
+  { query, raw }: Pick<ApiRequest, "query" | "raw">,
+  of: "CreateOptions" | "UpdateOptions" | "PatchOptions" | "ApplyOptions",
+): WriteQuery {
+  const errors = new FieldErrors();
+  const manager = query.get("fieldManager") ?? "";
+  if (of === "ApplyOptions" && manager === "") errors.required("fieldManager", "is required for apply patch");
+  if (of === "PatchOptions" && query.has("force"))
+    errors.forbidden("force", "may not be specified for non-apply patch");
+  checkManager(manager, errors);
+  const dryRun = dryRunOf(query.getAll("dryRun"), errors);
+  const validation = query.get("fieldValidation") ?? "";
+  if (!VALIDATIONS.includes(validation)) errors.unsupported("fieldValidation", validation, VALIDATIONS);
+  errors.check(of === "ApplyOptions" ? "PatchOptions" : of, META, "");
+  const program = (raw.headers["user-agent"] ?? "")
+    .split("/")[0]
+    ?.replaceAll(UNPRINTABLE, "")
+    .slice(0, LONGEST_MANAGER);
+  return {
+    dryRun,
+    manager: manager || program || "unknown",
+    validation: validation === "" ? "Warn" : (validation as Validation),
+    force: query.has("force") && !/^(0|false)$/i.test(query.get("force") ?? ""),
+  };
+}
+
+const UNPRINTABLE = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu;
+
+function checkManager(manager: string, errors: FieldErrors): void {
+  if (Buffer.byteLength(manager) > LONGEST_MANAGER) errors.tooLong("fieldManager", LONGEST_MANAGER);
+  for (const { 0: char, index } of manager.matchAll(UNPRINTABLE)) {
+    const code = (char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0");
+    const at = Buffer.byteLength(manager.slice(0, index));
+    errors.invalid("fieldManager", manager, `invalid character U+${code} (at position ${at})`);
+  }
+}
+
+function dryRunOf(values: readonly string[], errors: FieldErrors): boolean {
+  if (values.some((value) => value !== "All")) errors.unsupported("dryRun", values, ["All"]);
   return values.length > 0;
-}
-
-function invalidDryRun(value: string): StatusError {
-  const message = `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`;
-  return new StatusError(422, "Invalid", `CreateOptions.meta.k8s.io "" is invalid: dryRun: ${message}`, {
-    group: "meta.k8s.io",
-    kind: "CreateOptions",
-    causes: [{ reason: "FieldValueNotSupported", message, field: "dryRun" }],
-  });
-}
-
-export function invalidPatchOptions(field: string, message: string): StatusError {
-  return new StatusError(422, "Invalid", `PatchOptions.meta.k8s.io "" is invalid: ${field}: ${message}`, {
-    group: "meta.k8s.io",
-    kind: "PatchOptions",
-    causes: [{ reason: "FieldValueRequired", message, field }],
-  });
 }
 
 /** The options of a deletion, from its body or its query. */

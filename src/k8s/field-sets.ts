@@ -40,31 +40,34 @@ export function memberOf(type: Type, key: string): Merge {
 
 const KEY_DEFAULTS: Readonly<Record<string, string>> = { protocol: "TCP" };
 
-/** The step to an item of a list that merges by keys. */
+/** What a key of a list item is where the item does not say. */
+export const keyDefault = (key: string): string | undefined => KEY_DEFAULTS[key];
+
+/** The step to an item of a list that merges by keys. A key that the item does not have tells it apart, too. */
 export function itemStep(item: unknown, keys: readonly string[]): string {
   const values = isRecord(item) ? item : {};
-  const id = Object.fromEntries([...keys].sort().map((key) => [key, values[key] ?? KEY_DEFAULTS[key] ?? null]));
-  return `k:${JSON.stringify(id)}`;
+  const id = [...keys].sort().map((key) => [key, values[key] ?? keyDefault(key)]);
+  return `k:${JSON.stringify(Object.fromEntries(id.filter(([, value]) => value !== undefined)))}`;
 }
 
-/** Every field that a value sets. */
+/** Every field that a value sets: leaves, items of lists that merge, members of maps, and what is null or empty. */
 export function fieldsOf(value: unknown, merge: Merge, path = "", into: FieldSet = new Set()): FieldSet {
   if (value === undefined) return into;
   if ((merge.kind === "struct" || merge.kind === "map") && isRecord(value)) {
-    const keys = Object.keys(value);
-    if (keys.length === 0 && path !== "") into.add(path);
-    for (const key of keys) fieldsOf(value[key], memberOf(merge.type, key), join(path, `f:${key}`), into);
+    for (const [key, inner] of Object.entries(value)) {
+      const at = join(path, `f:${key}`);
+      fieldsOf(inner, memberOf(merge.type, key), at, into);
+      if (merge.kind === "map" || (isRecord(inner) && Object.keys(inner).length === 0)) into.add(at);
+    }
   } else if (merge.kind === "items" && Array.isArray(value)) {
-    if (value.length === 0) into.add(path);
     for (const item of value) {
       const at = join(path, itemStep(item, merge.keys));
       into.add(at);
       fieldsOf(item, { kind: "struct", type: merge.type }, at, into);
     }
   } else if (merge.kind === "set" && Array.isArray(value)) {
-    if (value.length === 0) into.add(path);
     for (const item of value) into.add(join(path, `v:${JSON.stringify(item)}`));
-  } else into.add(path);
+  } else if (path !== "") into.add(path);
   return into;
 }
 
@@ -74,7 +77,7 @@ export interface Comparison {
   readonly removed: FieldSet;
 }
 
-/** Which fields differ between two values. */
+/** Which fields differ between two values. A container that is new, or gone, counts beside what is in it. */
 export function compareFields(before: unknown, after: unknown, merge: Merge): Comparison {
   const found: Comparison = { added: new Set(), modified: new Set(), removed: new Set() };
   compare(before, after, merge, "", found);
@@ -82,36 +85,45 @@ export function compareFields(before: unknown, after: unknown, merge: Merge): Co
 }
 
 function compare(before: unknown, after: unknown, merge: Merge, path: string, found: Comparison): void {
-  if (before === undefined) {
-    fieldsOf(after, merge, path, found.added);
-    return;
-  }
-  if (after === undefined) {
-    fieldsOf(before, merge, path, found.removed);
-    return;
-  }
-  if ((merge.kind === "struct" || merge.kind === "map") && isRecord(before) && isRecord(after)) {
-    for (const key of new Set([...Object.keys(before), ...Object.keys(after)]))
-      compare(before[key], after[key], memberOf(merge.type, key), join(path, `f:${key}`), found);
-  } else if (merge.kind === "items" && Array.isArray(before) && Array.isArray(after)) {
-    const inner: Merge = { kind: "struct", type: merge.type };
-    const old = new Map(before.map((item: unknown) => [itemStep(item, merge.keys), item]));
-    for (const item of after as unknown[]) {
-      const step = itemStep(item, merge.keys);
-      const at = join(path, step);
-      if (!old.has(step)) found.added.add(at);
-      compare(old.get(step), item, inner, at, found);
-      old.delete(step);
-    }
-    for (const [step, item] of old) {
-      found.removed.add(join(path, step));
-      compare(item, undefined, inner, join(path, step), found);
-    }
-  } else if (merge.kind === "set" && Array.isArray(before) && Array.isArray(after)) {
-    const step = (item: unknown): string => join(path, `v:${JSON.stringify(item)}`);
-    for (const item of after) if (!before.includes(item)) found.added.add(step(item));
-    for (const item of before) if (!after.includes(item)) found.removed.add(step(item));
-  } else if (!jsonEqual(before, after)) found.modified.add(path);
+  if (before === undefined && after === undefined) return;
+  const inner = childrenOf(before, after, merge);
+  for (const [step, old, now, rule] of inner ?? []) compare(old, now, rule, join(path, step), found);
+  if (path === "") return;
+  if (before === undefined) found.added.add(path);
+  else if (after === undefined) found.removed.add(path);
+  else if (inner === undefined && !jsonEqual(before, after)) found.modified.add(path);
+}
+
+type Child = readonly [step: string, before: unknown, after: unknown, merge: Merge];
+
+/** The parts of two containers of one kind, side by side; undefined where the values are leaves, or both empty. */
+function childrenOf(before: unknown, after: unknown, merge: Merge): Child[] | undefined {
+  if (merge.kind === "leaf") return undefined;
+  const parts = [before, after].map((value) => partsOf(value, merge));
+  const [old, now] = parts;
+  if (old === undefined || now === undefined || old.size + now.size === 0) return undefined;
+  return [...new Set([...old.keys(), ...now.keys()])].map((step) => [
+    step,
+    old.get(step),
+    now.get(step),
+    merge.kind === "items"
+      ? { kind: "struct", type: merge.type }
+      : merge.kind === "set"
+        ? LEAF
+        : memberOf(merge.type, step.slice(2)),
+  ]);
+}
+
+/** A container's parts by their step; nothing is an empty container, and what is none has no parts. */
+function partsOf(value: unknown, merge: Exclude<Merge, { kind: "leaf" }>): Map<string, unknown> | undefined {
+  if (value === undefined || value === null) return new Map();
+  if (merge.kind === "items" && Array.isArray(value))
+    return new Map(value.map((item: unknown) => [itemStep(item, merge.keys), item]));
+  if (merge.kind === "set" && Array.isArray(value))
+    return new Map(value.map((item: unknown) => [`v:${JSON.stringify(item)}`, item]));
+  if ((merge.kind === "struct" || merge.kind === "map") && isRecord(value))
+    return new Map(Object.entries(value).map(([key, member]) => [`f:${key}`, member]));
+  return undefined;
 }
 
 /** FieldsV1, the form in which sets are kept in `managedFields`. */
@@ -125,7 +137,7 @@ export function toFieldsV1(set: FieldSet): Record<string, unknown> {
   for (const path of [...set].sort()) {
     let at = root;
     for (const step of steps(path)) at = (at[step] ??= {}) as Record<string, unknown>;
-    if (inner.has(path) || (steps(path).at(-1) ?? "").startsWith("k:")) at["."] = {};
+    if (inner.has(path)) at["."] = {};
   }
   return root;
 }
@@ -145,6 +157,7 @@ export function showPath(path: string): string {
       const rest = step.slice(2);
       if (step.startsWith("f:")) return `.${rest}`;
       if (step.startsWith("v:")) return `[=${rest}]`;
+      if (step.startsWith("i:")) return `[${rest}]`;
       const keys = JSON.parse(rest) as Record<string, unknown>;
       return `[${Object.entries(keys)
         .map(([key, value]) => `${key}=${JSON.stringify(value)}`)
@@ -153,22 +166,20 @@ export function showPath(path: string): string {
     .join("");
 }
 
-/** A path with indices (`spec.volumes[0].image`) in the form of {@link showPath} (`.spec.volumes[name="v"].image`). */
-export function showIndexed(value: unknown, path: string, typeName: string): string {
-  let merge: Merge = { kind: "struct", type: { kind: "struct", name: typeName } };
-  let at = value;
-  let shown = "";
-  for (const part of path.match(/[^.[\]]+|\[\d+\]/g) ?? []) {
-    if (part.startsWith("[")) {
-      const index = Number(part.slice(1, -1));
-      at = Array.isArray(at) ? (at as unknown[])[index] : undefined;
-      shown += merge.kind === "items" ? showPath(itemStep(at, merge.keys)) : part;
-      merge = merge.kind === "items" ? { kind: "struct", type: merge.type } : LEAF;
-    } else {
-      at = isRecord(at) ? at[part] : undefined;
-      shown += `.${part}`;
-      merge = merge.kind === "struct" || merge.kind === "map" ? memberOf(merge.type, part) : LEAF;
-    }
-  }
-  return shown;
+/** The paths of a set, as upstream lists them: those that end in a container before those that go on below it. */
+export function inOrder(set: FieldSet, within = ""): string[] {
+  const depth = within === "" ? 0 : steps(within).length;
+  const below = within === "" ? [...set] : [...set].filter((path) => isWithin(path, within));
+  const ends = below.filter((path) => steps(path).length === depth + 1).sort(byCode);
+  const further = below.filter((path) => steps(path).length > depth + 1);
+  const heads = new Set(
+    further.map((path) =>
+      steps(path)
+        .slice(0, depth + 1)
+        .join(SEPARATOR),
+    ),
+  );
+  return [...ends, ...[...heads].sort(byCode).flatMap((head) => inOrder(set, head))];
 }
+
+const byCode = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

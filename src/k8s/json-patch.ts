@@ -1,116 +1,113 @@
 import { Failure } from "#base";
 import { isRecord, jsonEqual } from "./merge-patch.ts";
 
-interface Operation {
-  readonly op: string;
-  readonly path: string;
-  readonly from?: string;
-  readonly value?: unknown;
+type Container = Record<string, unknown> | unknown[];
+interface Document {
+  root: unknown;
 }
 
-const fail = (op: string, path: string, why: string): Failure =>
-  new Failure(
-    "FAILED_PRECONDITION",
-    "PATCH_DOES_NOT_APPLY",
-    `${op} operation does not apply: doc is missing ${why}: ${path}: missing value`,
-  );
+const fail = (why: string): Failure => new Failure("FAILED_PRECONDITION", "PATCH_DOES_NOT_APPLY", why);
+const missing = (op: string, what: string, path: string): Failure =>
+  fail(`${op} operation does not apply: doc is missing ${what}: ${path}: missing value`);
 
-/** RFC 6902: the document after all operations. Throws Failure `PATCH_DOES_NOT_APPLY` or `INVALID_PATCH`. */
+/**
+ * RFC 6902 as the API server has it: the document after all operations. Other than the RFC says, `replace` may add a member,
+ * `copy` and `test` take an absent member for null, and an index may count from the end.
+ * Throws Failure `PATCH_DOES_NOT_APPLY`, or `INVALID_PATCH` for what is no list of objects.
+ */
 export function jsonPatch(document: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw new Failure("INVALID_ARGUMENT", "INVALID_PATCH", "a JSON patch must be an array");
-  const root = { "": structuredClone(document) };
-  for (const operation of patch as Operation[]) apply(root, operation);
-  return root[""];
+  const held = { root: structuredClone(document) };
+  for (const operation of patch) apply(held, isRecord(operation) ? operation : {});
+  return held.root;
 }
 
-function apply(root: Record<string, unknown>, { op, path, from, value }: Operation): void {
-  if (typeof path !== "string" || (path !== "" && !path.startsWith("/")))
-    throw new Failure("INVALID_ARGUMENT", "INVALID_PATCH", `invalid path ${JSON.stringify(path)} in a JSON patch`);
+function apply(document: Document, operation: Record<string, unknown>): void {
+  const op = operation["op"];
+  const text = (field: "path" | "from"): string => {
+    const value = operation[field];
+    if (typeof value !== "string") throw fail(`${String(op)} operation missing ${field} field: missing value`);
+    return value;
+  };
+  const value = (): unknown => structuredClone(operation["value"] ?? null);
   switch (op) {
     case "add":
-      return insert(root, op, path, structuredClone(value));
+      return insert(document, op, text("path"), value());
     case "remove":
-      take(root, op, path);
-      return;
+      return remove(document, op, text("path"));
     case "replace":
-      read(root, op, path);
-      return replace(root, op, path, structuredClone(value));
+      return replace(document, text("path"), value());
     case "move": {
-      const moved = take(root, op, from ?? "");
-      return insert(root, op, path, moved);
+      const from = text("from");
+      const moved = read(document, op, from);
+      remove(document, op, from);
+      return insert(document, op, text("path"), moved ?? null);
     }
     case "copy":
-      return insert(root, op, path, structuredClone(read(root, op, from ?? "")));
-    case "test":
-      if (!jsonEqual(find(root, path), value ?? null))
-        throw new Failure("FAILED_PRECONDITION", "PATCH_DOES_NOT_APPLY", `testing value ${path} failed: test failed`);
+      return insert(document, op, text("path"), structuredClone(read(document, op, text("from")) ?? null));
+    case "test": {
+      const path = text("path");
+      const is = path === "" ? document.root : read(document, op, path);
+      if (!jsonEqual(is ?? null, value())) throw fail(`testing value ${path} failed: test failed`);
       return;
+    }
     default:
-      throw new Failure("INVALID_ARGUMENT", "INVALID_PATCH", `unexpected kind of operation ${JSON.stringify(op)}`);
+      throw fail(`Unexpected kind: ${typeof op === "string" ? op : "unknown"}`);
   }
 }
 
-const keysOf = (path: string): string[] =>
-  path.split("/").map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
-
-/** The parent container of a path, and the last key. */
-function parent(
-  root: Record<string, unknown>,
-  op: string,
-  path: string,
-): [Record<string, unknown> | unknown[], string] {
-  const keys = keysOf(path);
-  let at: unknown = root;
-  for (const key of keys.slice(0, -1)) at = member(at, key);
-  if (!isRecord(at) && !Array.isArray(at)) throw fail(op, path, "path");
-  return [at, keys.at(-1) ?? ""];
+/** The container that a path's last step is in, and that step. Steps are all that follows the first slash. */
+function place({ root }: Document, op: string, path: string): [Container, string] {
+  const [, ...keys] = path.split("/").map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  const last = keys.pop();
+  let at = root;
+  for (const key of keys) at = isContainer(at) ? member(at, key) : undefined;
+  if (last === undefined || !isContainer(at)) throw missing(op, "path", path);
+  return [at, last];
 }
 
-function member(at: unknown, key: string): unknown {
-  if (Array.isArray(at)) return at[index(at, key)] as unknown;
-  return isRecord(at) && Object.hasOwn(at, key) ? at[key] : undefined;
+const isContainer = (value: unknown): value is Container => isRecord(value) || Array.isArray(value);
+
+/** A member of an object, which may be absent, or an item of a list, which may not. */
+function member(at: Container, key: string): unknown {
+  if (!Array.isArray(at)) return Object.hasOwn(at, key) ? at[key] : undefined;
+  return at[index(key, at.length)];
 }
 
-function find(root: Record<string, unknown>, path: string): unknown {
-  let at: unknown = root;
-  for (const key of keysOf(path)) at = member(at, key);
-  return at === undefined ? null : at;
-}
-
-function index(list: readonly unknown[], key: string): number {
-  if (!/^-?\d+$/.test(key)) return -1;
+/** The index that a step means in a list of so many items. */
+function index(key: string, length: number): number {
+  if (!/^[+-]?\d+$/.test(key)) throw fail(`strconv.Atoi: parsing ${JSON.stringify(key)}: invalid syntax`);
   const i = Number(key);
-  return i < 0 ? i + list.length : i;
+  if (i >= length || i < -length) throw fail(`Unable to access invalid index: ${i}: invalid index referenced`);
+  return i < 0 ? i + length : i;
 }
 
-function read(root: Record<string, unknown>, op: string, path: string): unknown {
-  const [at, key] = parent(root, op, path);
-  const value = member(at, key);
-  if (value === undefined) throw fail(op, path, "key");
-  return value;
+function read(document: Document, op: string, path: string): unknown {
+  const [at, key] = place(document, op, path);
+  return member(at, key);
 }
 
-function insert(root: Record<string, unknown>, op: string, path: string, value: unknown): void {
-  const [at, key] = parent(root, op, path);
-  if (!Array.isArray(at)) {
-    at[key] = value;
+function insert(document: Document, op: string, path: string, value: unknown): void {
+  const [at, key] = place(document, op, path);
+  if (!Array.isArray(at)) at[key] = value;
+  else at.splice(key === "-" ? at.length : index(key, at.length + 1), 0, value);
+}
+
+function replace(document: Document, path: string, value: unknown): void {
+  if (path === "") {
+    if (!isContainer(value)) throw fail("replace operation value must be object or array");
+    document.root = value;
     return;
   }
-  const i = key === "-" ? at.length : index(at, key);
-  if (i < 0 || i > at.length) throw fail(op, path, "path");
-  at.splice(i, 0, value);
-}
-
-function replace(root: Record<string, unknown>, op: string, path: string, value: unknown): void {
-  const [at, key] = parent(root, op, path);
-  if (Array.isArray(at)) at[index(at, key)] = value;
+  const [at, key] = place(document, "replace", path);
+  if (Array.isArray(at)) at[index(key, at.length)] = value;
   else at[key] = value;
 }
 
-function take(root: Record<string, unknown>, op: string, path: string): unknown {
-  const value = read(root, op, path);
-  const [at, key] = parent(root, op, path);
-  if (Array.isArray(at)) at.splice(index(at, key), 1);
+function remove(document: Document, op: string, path: string): void {
+  const [at, key] = place(document, op, path);
+  if (Array.isArray(at)) at.splice(index(key, at.length), 1);
+  else if (!Object.hasOwn(at, key))
+    throw fail(`error in ${op} for path: '${path}': Unable to remove nonexistent key: ${key}: missing value`);
   else delete at[key];
-  return value;
 }

@@ -1,17 +1,5 @@
-import {
-  compareFields,
-  fieldsOf,
-  fromFieldsV1,
-  isWithin,
-  itemStep,
-  memberOf,
-  showPath,
-  steps,
-  toFieldsV1,
-  type FieldSet,
-  type Merge,
-} from "./field-sets.ts";
-import { isRecord, jsonEqual } from "./merge-patch.ts";
+import { decode } from "./codec.ts";
+import { compareFields, fromFieldsV1, isWithin, join, toFieldsV1, type FieldSet, type Merge } from "./field-sets.ts";
 import { structOf } from "./schema.ts";
 
 /** An entry of `metadata.managedFields`. */
@@ -34,52 +22,61 @@ export interface FieldManager {
   readonly time: string;
 }
 
-interface Owner {
+export interface Owner {
   readonly entry: ManagedFieldsEntry;
   fields: FieldSet;
 }
 
 /** What identity and the server decide: no manager has it. */
-const SERVERS = [
-  "apiVersion",
-  "kind",
-  ...[
-    "name",
-    "namespace",
-    "creationTimestamp",
-    "selfLink",
-    "uid",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generateName",
-  ].map((field) => `metadata\u0000f:${field}`),
-].map((path) => `f:${path}`);
+export const SERVERS = new Set(
+  [
+    "apiVersion",
+    "kind",
+    "metadata",
+    ...["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName"].map((field) => ["metadata", field]),
+    ...["generation", "managedFields", "resourceVersion"].map((field) => ["metadata", field]),
+  ].map((names) => pathOf([names].flat())),
+);
+const STATUS = pathOf(["status"]);
+const SPEC = pathOf(["spec"]);
+const EPHEMERAL = pathOf(["spec", "ephemeralContainers"]);
+const OWNERS = ["deletionTimestamp", "ownerReferences"].map((field) => pathOf(["metadata", field]));
 
-function tracked(set: FieldSet, type: string, subresource: string): FieldSet {
-  const fields = structOf(type);
-  const split = fields.has("spec") && fields.has("status");
-  const kept = new Set<string>();
-  for (const path of set) {
-    if (SERVERS.some((server) => path === server || isWithin(path, server)) || path === "f:metadata") continue;
-    if (split && subresource === "" && (path === "f:status" || isWithin(path, "f:status"))) continue;
-    kept.add(path);
-  }
-  return kept;
+function pathOf(names: readonly string[]): string {
+  return names.map((name) => `f:${name}`).reduce(join);
 }
 
-const ownersOf = (managers: readonly ManagedFieldsEntry[]): Owner[] =>
+/** What a write through that path may set, of what it names: the rest is put back, and so no manager gets it. */
+export function settable(type: string, subresource: string): (path: string) => boolean {
+  const under = (path: string, root: string): boolean => path === root || isWithin(path, root);
+  if (subresource === "ephemeralcontainers") return (path) => under(path, EPHEMERAL);
+  const fields = structOf(type);
+  if (!fields.has("spec") || !fields.has("status")) return () => true;
+  if (subresource === "") return (path) => !under(path, STATUS);
+  const kept = [SPEC, ...(type === "v1.Pod" ? OWNERS : [])];
+  return (path) => !kept.some((root) => under(path, root));
+}
+
+export const only = (set: FieldSet, keep: (path: string) => boolean): FieldSet => new Set([...set].filter(keep));
+export const without = (set: FieldSet, gone: ReadonlySet<string>): FieldSet => only(set, (path) => !gone.has(path));
+
+export const rootOf = (type: string): Merge => ({ kind: "struct", type: { kind: "struct", name: type } });
+
+export const ownersOf = (managers: readonly ManagedFieldsEntry[]): Owner[] =>
   managers.map((entry) => ({ entry, fields: fromFieldsV1(entry.fieldsV1) }));
 
-const is = (entry: ManagedFieldsEntry, operation: string, { name, apiVersion, subresource }: FieldManager): boolean =>
+/** One who applies is the same in every version of the API. */
+export const is = (
+  entry: ManagedFieldsEntry,
+  operation: string,
+  { name, apiVersion, subresource }: FieldManager,
+): boolean =>
   entry.operation === operation &&
   entry.manager === name &&
-  entry.apiVersion === apiVersion &&
+  (operation === "Apply" || entry.apiVersion === apiVersion) &&
   (entry.subresource ?? "") === subresource;
 
-function entryOf(operation: string, manager: FieldManager): ManagedFieldsEntry {
+export function entryOf(operation: string, manager: FieldManager): ManagedFieldsEntry {
   return {
     manager: manager.name,
     operation,
@@ -90,20 +87,62 @@ function entryOf(operation: string, manager: FieldManager): ManagedFieldsEntry {
   };
 }
 
-function written(owners: readonly Owner[], before: readonly ManagedFieldsEntry[]): ManagedFieldsEntry[] {
-  return owners
-    .filter((owner) => owner.fields.size > 0)
-    .map(({ entry, fields }) => {
-      const fieldsV1 = toFieldsV1(fields);
-      const old = before.find((other) =>
-        jsonEqual({ ...other, time: 0, fieldsV1: 0 }, { ...entry, time: 0, fieldsV1: 0 }),
-      );
-      const same = old !== undefined && jsonEqual(old.fieldsV1, fieldsV1);
-      return { ...entry, ...(same && old.time !== undefined ? { time: old.time } : {}), fieldsV1 };
-    });
+const MOST_UPDATERS = 10;
+
+/** The oldest updates share one entry for each version, so that no more than ten entries are updates. */
+function capped(owners: readonly Owner[]): Owner[] {
+  const updates = owners.filter((owner) => owner.entry.operation === "Update").sort(oldestFirst);
+  let excess = updates.length - MOST_UPDATERS;
+  const firsts = new Map<string, Owner>();
+  const gone = new Set<Owner>();
+  const ancient: Owner[] = [];
+  for (const owner of updates) {
+    if (excess <= 0) break;
+    const version = owner.entry.apiVersion ?? "";
+    const first = firsts.get(version);
+    if (first === undefined) {
+      firsts.set(version, owner);
+      continue;
+    }
+    const manager = { name: "ancient-changes", apiVersion: version, subresource: "", time: owner.entry.time ?? "" };
+    const bucket = { entry: entryOf("Update", manager), fields: new Set([...first.fields, ...owner.fields]) };
+    firsts.set(version, bucket);
+    gone.add(owner).add(first);
+    ancient.push(bucket);
+    excess--;
+  }
+  return [...owners, ...ancient].filter((owner) => !gone.has(owner));
 }
 
-const without = (set: FieldSet, gone: FieldSet): FieldSet => new Set([...set].filter((path) => !gone.has(path)));
+const secondsOf = (entry: ManagedFieldsEntry): number => Date.parse(entry.time ?? "") || 0;
+export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const oldestFirst = ({ entry: a }: Owner, { entry: b }: Owner): number =>
+  secondsOf(a) - secondsOf(b) || byText(identifier(a), identifier(b));
+
+/** What tells a manager from the others, as upstream orders them by it. */
+export function identifier({ manager, operation, apiVersion, subresource }: ManagedFieldsEntry): string {
+  return JSON.stringify({
+    manager,
+    operation,
+    ...(operation === "Apply" ? {} : { apiVersion }),
+    ...(subresource === undefined ? {} : { subresource }),
+  });
+}
+
+/** Entries as they are kept: none without fields, those that apply first, then the oldest. */
+export function written(owners: readonly Owner[]): ManagedFieldsEntry[] {
+  return owners
+    .filter((owner) => owner.fields.size > 0)
+    .map(({ entry, fields }) => ({ ...entry, fieldsV1: toFieldsV1(fields) }))
+    .sort(
+      (a, b) =>
+        byText(a.operation ?? "", b.operation ?? "") ||
+        secondsOf(a) - secondsOf(b) ||
+        byText(a.manager ?? "", b.manager ?? "") ||
+        byText(a.apiVersion ?? "", b.apiVersion ?? "") ||
+        byText(a.subresource ?? "", b.subresource ?? ""),
+    );
+}
 
 /** The managers after a write that is no apply: what changed is the writer's now, and nobody else's. */
 export function recordUpdate(write: {
@@ -114,130 +153,16 @@ export function recordUpdate(write: {
   readonly manager: FieldManager;
 }): ManagedFieldsEntry[] {
   const { before, after, type, managers, manager } = write;
-  const merge: Merge = { kind: "struct", type: { kind: "struct", name: type } };
-  const { added, modified, removed } = compareFields(before ?? {}, after, merge);
-  const mine = tracked(new Set([...added, ...modified]), type, manager.subresource);
+  const compared = compareFields(before ?? decode({}, type).value, after, rootOf(type));
+  const may = settable(type, manager.subresource);
+  const changed = only(new Set([...compared.added, ...compared.modified]), may);
   const owners = ownersOf(managers);
-  for (const owner of owners) owner.fields = without(without(owner.fields, modified), removed);
+  for (const owner of owners) owner.fields = without(without(owner.fields, changed), only(compared.removed, may));
+  const mine = without(changed, SERVERS);
   if (mine.size > 0) {
     const own = owners.find((owner) => is(owner.entry, "Update", manager));
     if (own === undefined) owners.push({ entry: entryOf("Update", manager), fields: mine });
-    else {
-      own.fields = new Set([...own.fields, ...mine]);
-      Object.assign(own, { entry: { ...own.entry, time: manager.time } });
-    }
+    else Object.assign(own, { entry: { ...own.entry, time: manager.time }, fields: own.fields.union(mine) });
   }
-  return written(owners, managers);
-}
-
-export interface FieldConflict {
-  /** `"name" using v1`. */
-  readonly manager: string;
-  readonly path: string;
-}
-
-export interface Applied {
-  readonly object: Record<string, unknown>;
-  readonly managers: ManagedFieldsEntry[];
-  /** What others have and this apply would change; empty where it was forced. */
-  readonly conflicts: readonly FieldConflict[];
-}
-
-/**
- * Server-side apply: `applied` merged into `live`. Fields this manager applied before and no longer names go, unless another
- * has them too. https://kubernetes.io/docs/reference/using-api/server-side-apply/
- */
-export function applyFields(request: {
-  readonly live: Record<string, unknown> | undefined;
-  readonly applied: object;
-  readonly type: string;
-  readonly managers: readonly ManagedFieldsEntry[];
-  readonly manager: FieldManager;
-  readonly force: boolean;
-}): Applied {
-  const { live, type, managers, manager, force } = request;
-  const root: Merge = { kind: "struct", type: { kind: "struct", name: type } };
-  const applied = pruneNulls(request.applied);
-  const mine = tracked(fieldsOf(applied, root), type, manager.subresource);
-  const owners = ownersOf(managers);
-  const own = owners.find((owner) => is(owner.entry, "Apply", manager));
-  const others = owners.filter((owner) => owner !== own);
-  let merged = mergeApplied(live ?? {}, applied, root) as Record<string, unknown>;
-  const dropped = [...(own?.fields ?? [])].filter(
-    (path) =>
-      !mine.has(path) &&
-      ![...mine].some((kept) => isWithin(kept, path)) &&
-      !others.some(({ fields }) => fields.has(path) || [...fields].some((kept) => isWithin(kept, path))),
-  );
-  for (const path of dropped.sort((a, b) => b.length - a.length))
-    merged = removeAt(merged, steps(path), root) as Record<string, unknown>;
-  const { modified, added } = compareFields(live ?? {}, merged, root);
-  const conflicts: FieldConflict[] = [];
-  for (const other of others) {
-    const lost = [...other.fields].filter((path) => mine.has(path) && (modified.has(path) || added.has(path)));
-    if (force) other.fields = without(other.fields, new Set(lost));
-    else
-      for (const path of lost) {
-        const using = other.entry.operation === "Update" ? ` using ${other.entry.apiVersion}` : "";
-        const part = other.entry.subresource === undefined ? "" : ` with subresource "${other.entry.subresource}"`;
-        conflicts.push({ manager: `"${other.entry.manager}"${part}${using}`, path: showPath(path) });
-      }
-  }
-  const next = [{ entry: entryOf("Apply", manager), fields: mine }, ...others];
-  return { object: merged, managers: written(next, managers), conflicts };
-}
-
-function pruneNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(pruneNulls);
-  if (!isRecord(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, inner]) => inner !== null)
-      .map(([key, inner]) => [key, pruneNulls(inner)]),
-  );
-}
-
-function mergeApplied(live: unknown, applied: unknown, merge: Merge): unknown {
-  if ((merge.kind === "struct" || merge.kind === "map") && isRecord(live) && isRecord(applied)) {
-    const result = { ...live };
-    for (const [key, value] of Object.entries(applied)) {
-      if (key === "managedFields" && merge.type.kind === "struct" && merge.type.name.endsWith("ObjectMeta")) continue;
-      result[key] = mergeApplied(result[key], value, memberOf(merge.type, key));
-    }
-    return result;
-  }
-  if (merge.kind === "set" && Array.isArray(live) && Array.isArray(applied))
-    return [...live, ...applied.filter((item) => !live.includes(item))] as unknown[];
-  if (merge.kind === "items" && Array.isArray(applied)) {
-    const inner: Merge = { kind: "struct", type: merge.type };
-    const result = Array.isArray(live) ? [...(live as unknown[])] : [];
-    for (const item of applied as unknown[]) {
-      const step = itemStep(item, merge.keys);
-      const at = result.findIndex((other) => itemStep(other, merge.keys) === step);
-      if (at < 0) result.push(item);
-      else result[at] = mergeApplied(result[at], item, inner);
-    }
-    return result;
-  }
-  return applied;
-}
-
-function removeAt(value: unknown, path: readonly string[], merge: Merge): unknown {
-  const [step = "", ...rest] = path;
-  const name = step.slice(2);
-  if (step.startsWith("f:") && isRecord(value) && (merge.kind === "struct" || merge.kind === "map")) {
-    if (!(name in value)) return value;
-    const result = { ...value };
-    if (rest.length === 0) delete result[name];
-    else result[name] = removeAt(value[name], rest, memberOf(merge.type, name));
-    return result;
-  }
-  if (step.startsWith("v:") && Array.isArray(value)) return value.filter((item) => JSON.stringify(item) !== name);
-  if (step.startsWith("k:") && Array.isArray(value) && merge.kind === "items") {
-    const inner: Merge = { kind: "struct", type: merge.type };
-    return (value as unknown[]).flatMap((item) =>
-      itemStep(item, merge.keys) !== step ? [item] : rest.length === 0 ? [] : [removeAt(item, rest, inner)],
-    );
-  }
-  return value;
+  return written(capped(owners));
 }

@@ -3,9 +3,9 @@ import table from "./schema.json" with { type: "json" };
 /** A field's type, in Go's terms, since those decide what is written when a value is empty. */
 export type Type =
   | {
-      readonly kind:
-        "string" | "bool" | "int" | "float" | "bytes" | "time" | "microtime" | "quantity" | "intstr" | "any";
+      readonly kind: "string" | "bool" | "float" | "bytes" | "time" | "microtime" | "quantity" | "intstr" | "any";
     }
+  | { readonly kind: "int"; readonly go: "int32" | "int64" | "byte" | "uint32" }
   | { readonly kind: "struct"; readonly name: string }
   | { readonly kind: "pointer" | "list" | "map"; readonly of: Type };
 
@@ -84,7 +84,7 @@ function parseType(text: string): Type {
     case "int64":
     case "byte":
     case "uint32":
-      return { kind: "int" };
+      return { kind: "int", go: text };
     case "float64":
       return { kind: "float" };
     default:
