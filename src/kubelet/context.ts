@@ -10,7 +10,7 @@ import type { ObjectReader } from "./objects.ts";
 import type { ServiceReader } from "./services.ts";
 import type { TokenSource } from "./service-account-token.ts";
 import type { Volumes } from "./volumes.ts";
-import type { KeyringEntry } from "./keyring.ts";
+import type { PullCredential } from "./pull-records.ts";
 import type { Cgroups } from "./cgroups.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -40,8 +40,8 @@ export interface Kubelet {
   readonly allocatable: Readonly<Record<string, number>>;
   readonly dns: () => Promise<DnsSettings>;
   readonly nodeHosts: () => Promise<string>;
-  /** The node's own registry logins, most specific last resort of a pull. */
-  readonly nodeKeys: (reference: Reference) => Promise<readonly KeyringEntry[]>;
+  /** The node's own registry logins for a reference, the last resort of a pull: those of its files, then those of its plugins. */
+  readonly nodeKeys: (reference: Reference) => Promise<readonly PullCredential[]>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Between two looks at a Pod that nothing asked for, in milliseconds. */

@@ -1,24 +1,16 @@
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { Failure, type Log, messageOf } from "#base";
-import { parseYaml } from "#k8s";
-import { formatReference, type Reference } from "#oci";
+import type { Reference } from "#oci";
+import { type CredentialProvider, readCredentialProviders } from "./credential-provider-config.ts";
+import { milliseconds } from "./go-duration.ts";
 import { globMatchesReference, type KeyringEntry } from "./keyring.ts";
 
-interface Provider {
-  readonly name: string;
-  readonly matchImages?: readonly string[];
-  /** A Go duration. */
-  readonly defaultCacheDuration?: string;
-  readonly apiVersion: string;
-  readonly args?: readonly string[];
-  readonly env?: readonly { readonly name: string; readonly value: string }[];
-}
-
 interface Response {
-  readonly cacheKeyType?: "Image" | "Registry" | "Global";
-  readonly cacheDuration?: string;
+  readonly kind?: string;
+  readonly apiVersion?: string;
+  readonly cacheKeyType?: string;
+  /** A Go duration; 0: not to be kept. */
+  readonly cacheDuration?: string | null;
   readonly auth?: { readonly [pattern: string]: { readonly username?: string; readonly password?: string } };
 }
 
@@ -35,38 +27,55 @@ const TIMEOUT_MS = 60_000;
 
 /**
  * Asks the node's credential provider plugins for the logins of one reference, and remembers their answers as they say. A plugin
- * that fails is logged; the pull goes on with the other logins.
+ * that fails is logged; the pull goes on with the other logins. Pulls of one repository at a time ask once.
  *
  * https://kubernetes.io/docs/tasks/administer-cluster/kubelet-credential-provider/
+ *
+ * @throws Failure BAD_CREDENTIAL_PROVIDER
  */
 export async function openCredentialPlugins(
   options: CredentialPluginOptions,
 ): Promise<(reference: Reference) => Promise<readonly KeyringEntry[]>> {
   const { configFile, binDir, log, now } = options;
-  const config = parseYaml(await readFile(configFile, "utf8")) as
-    { readonly providers?: readonly Provider[] } | undefined;
+  const providers = await readCredentialProviders(configFile, binDir);
   const answers = new Map<string, { readonly entries: readonly KeyringEntry[]; readonly until: number }>();
+  const asking = new Map<string, Promise<Response>>();
 
-  const ask = async (provider: Provider, reference: Reference): Promise<readonly KeyringEntry[]> => {
-    const image = formatReference(reference);
-    for (const key of [image, reference.registry, ""]) {
+  const once = (provider: CredentialProvider, image: string): Promise<Response> => {
+    const key = `${provider.name}\0${image}`;
+    const running = asking.get(key) ?? run(provider, image).finally(() => asking.delete(key));
+    asking.set(key, running);
+    return running;
+  };
+
+  const ask = async (provider: CredentialProvider, { registry, repository }: Reference) => {
+    // A plugin gives logins for a repository: it is not told which tag.
+    const image = `${registry}/${repository}`;
+    for (const key of [image, registry, ""]) {
       const known = answers.get(`${provider.name}\0${key}`);
-      if (known && now() < known.until) return known.entries;
+      if (known && now() <= known.until) return known.entries;
     }
-    const response = await run(join(binDir, provider.name), provider, image);
-    const entries = Object.entries(response.auth ?? {}).map(
-      ([pattern, { username = "", password = "" }]): KeyringEntry => ({ pattern, auth: { username, password } }),
-    );
-    const lasts = milliseconds(response.cacheDuration ?? provider.defaultCacheDuration ?? "0s");
-    const key = { Image: image, Registry: reference.registry, Global: "" }[response.cacheKeyType ?? "Image"];
+    const { auth = {}, cacheKeyType = "", cacheDuration } = await once(provider, image);
+    const key = new Map([
+      ["Image", image],
+      ["Registry", registry],
+      ["Global", ""],
+    ]).get(cacheKeyType);
+    if (key === undefined)
+      throw refuse(provider, `did not return a valid cacheKeyType: ${JSON.stringify(cacheKeyType)}`);
+    const entries = Object.entries(auth).map(([pattern, { username = "", password = "" }]): KeyringEntry => ({
+      pattern,
+      auth: { username, password },
+    }));
+    const lasts = cacheDuration ? milliseconds(cacheDuration) : provider.defaultCacheMs;
     if (lasts > 0) answers.set(`${provider.name}\0${key}`, { entries, until: now() + lasts });
     return entries;
   };
 
   return async (reference) => {
     const found: KeyringEntry[] = [];
-    for (const provider of config?.providers ?? []) {
-      if (!provider.matchImages?.some((pattern) => globMatchesReference(pattern, reference))) continue;
+    for (const provider of providers) {
+      if (!provider.matchImages.some((pattern) => globMatchesReference(pattern, reference))) continue;
       try {
         found.push(...(await ask(provider, reference)));
       } catch (error) {
@@ -77,8 +86,11 @@ export async function openCredentialPlugins(
   };
 }
 
-async function run(program: string, provider: Provider, image: string): Promise<Response> {
-  const { apiVersion, args = [], env = [] } = provider;
+const refuse = ({ program }: CredentialProvider, why: string): Failure =>
+  new Failure("UNAVAILABLE", "CREDENTIAL_PLUGIN", `${program} ${why}`);
+
+async function run(provider: CredentialProvider, image: string): Promise<Response> {
+  const { apiVersion, program, args, env } = provider;
   const child = spawn(program, [...args], {
     // What a plugin needs of the environment it is told, beside the way to other programs.
     env: {
@@ -97,26 +109,15 @@ async function run(program: string, provider: Provider, image: string): Promise<
     child.once("error", reject);
     child.once("close", resolve);
   });
-  const refuse = (why: string): Failure => new Failure("UNAVAILABLE", "CREDENTIAL_PLUGIN", `${program} ${why}`);
-  if (code !== 0) throw refuse(code === null ? "was killed" : `ended with exit code ${code}`);
-  let response: Response & { readonly kind?: string; readonly apiVersion?: string };
+  if (code !== 0) throw refuse(provider, code === null ? "was killed" : `ended with exit code ${code}`);
+  let response: Response;
   try {
-    response = JSON.parse(output) as typeof response;
+    response = JSON.parse(output) as Response;
   } catch {
     // Its words may hold a password.
-    throw refuse("did not answer with JSON");
+    throw refuse(provider, "did not answer with JSON");
   }
   if (response.kind !== "CredentialProviderResponse" || response.apiVersion !== apiVersion)
-    throw refuse(`did not answer with a CredentialProviderResponse of ${apiVersion}`);
+    throw refuse(provider, `did not answer with a CredentialProviderResponse of ${apiVersion}`);
   return response;
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** Reads a Go duration. */
-function milliseconds(duration: string): number {
-  let sum = 0;
-  for (const [, number, unit] of duration.matchAll(/([0-9.]+)(ms|s|m|h)/g))
-    sum += Number(number) * (UNITS[unit ?? ""] ?? 0);
-  return sum;
 }

@@ -33,15 +33,22 @@ test("the login that is meant for a reference most closely comes first", () => {
       "a.example.com/team": "team",
       "a.example.com:5000": "port",
       "quay.io/team": "elsewhere",
+      "https://c.example.com/v2/deep/": "version",
+      "*.d.example.com/team/app": "deep glob",
+      "b.d.example.com": "shallow name",
     }),
   );
   const users = (reference: string) => matchKeys(keys, parseReference(reference)).map(({ auth }) => auth.username);
   assert.deepEqual(users("a.example.com/team/app:1"), ["team", "host", "glob"]);
-  assert.deepEqual(users("a.example.com/teams/app:1"), ["host", "glob"]);
+  // Upstream's paths are beginnings, to the letter.
+  assert.deepEqual(users("a.example.com/teams/app:1"), ["team", "host", "glob"]);
   assert.deepEqual(users("b.example.com/app"), ["glob"]);
   assert.deepEqual(users("x.b.example.com/app"), []);
   assert.deepEqual(users("a.example.com:5000/app"), ["port"]);
   assert.deepEqual(users("busybox"), ["hub"]);
+  assert.deepEqual(users("c.example.com/deep/app"), ["version", "glob"]);
+  assert.deepEqual(users("c.example.com/app"), ["glob"]);
+  assert.deepEqual(users("b.d.example.com/team/app"), ["shallow name", "deep glob"]);
 });
 
 test("a docker config that is none is refused without quoting it", () => {
@@ -174,7 +181,7 @@ test("a credential plugin is asked in its protocol, and its answer kept as it sa
     assert.deepEqual(await ask("a.example.com/x:1"), ["plugin"]);
     assert.deepEqual(await ask("a.example.com/y:1"), ["plugin"]);
     assert.deepEqual(await ask("quay.io/y:1"), []);
-    const request = { apiVersion: answer.apiVersion, kind: "CredentialProviderRequest", image: "a.example.com/x:1" };
+    const request = { apiVersion: answer.apiVersion, kind: "CredentialProviderRequest", image: "a.example.com/x" };
     assert.equal(await readFile(asked, "utf8"), `${JSON.stringify(request)}--get t\n`);
     assert.equal(warnings.length, 2);
     assert.ok(!JSON.stringify(warnings).includes("hunter2"));

@@ -32,9 +32,16 @@ export function parseDockerConfig(text: string, legacy = false): KeyringEntry[] 
     throw new Failure("INVALID_ARGUMENT", "BAD_DOCKER_CONFIG", "the docker config is not JSON");
   }
   return Object.entries(config.auths ?? {}).map(([registry, auth]) => ({
-    pattern: registry.replace(/^https?:\/\//, "").replace(/\/(?:v[12]\/?)?$/, ""),
+    pattern: patternOf(registry),
     auth: authOf(registry, auth),
   }));
+}
+
+/** `https://quay.io/v2/team/` → `quay.io/team/`: what the API's version stands for is the host. */
+function patternOf(registry: string): string {
+  const [host = "", ...path] = registry.replace(/^https?:\/\//, "").split("/");
+  const [first = "", ...rest] = path;
+  return [host, ...(first === "v1" || first === "v2" ? rest : path)].join("/").replace(/^([^/]*)\/$/, "$1");
 }
 
 /** The logins of a pull secret, of either type. @throws Failure that names the secret */
@@ -55,15 +62,18 @@ export function keysOfSecret(secret: Secret): KeyringEntry[] {
   }
 }
 
-/** Every login that is for this reference, the most specific first; the order of equally specific ones is kept. */
+/**
+ * Every login that is for this reference, the most specific first, which is the last by its pattern's letters, as upstream has
+ * it: a longer path before a shorter one, a name before a glob. The order of logins for one pattern is kept.
+ */
 export function matchKeys(entries: readonly KeyringEntry[], reference: Reference): PullCredential[] {
   const found = entries.filter(({ pattern }) => globMatchesReference(pattern, reference));
   return found
-    .sort((a, b) => specificity(b.pattern) - specificity(a.pattern))
+    .sort((a, b) => Buffer.compare(Buffer.from(b.pattern), Buffer.from(a.pattern)))
     .map(({ auth, secret }) => ({ auth, secret }));
 }
 
-/** True where a pattern (`quay.io`, `*.example.com:5000/team`) is for this reference. */
+/** True where a pattern (`quay.io`, `*.example.com:5000/team`) is for this reference. Its path is a beginning, to the letter. */
 export function globMatchesReference(pattern: string, { registry, repository }: Reference): boolean {
   const [host = "", ...path] = pattern.split("/");
   const prefix = path.join("/");
@@ -74,7 +84,7 @@ export function globMatchesReference(pattern: string, { registry, repository }: 
   const wanted = wantedName.split(".");
   const labels = name.split(".");
   if (wanted.length !== labels.length || !wanted.every((glob, i) => globMatches(glob, labels[i] ?? ""))) return false;
-  return prefix === "" || repository === prefix || repository.startsWith(`${prefix}/`);
+  return repository.startsWith(prefix);
 }
 
 const splitPort = (host: string): [string, string | undefined] => {
@@ -89,9 +99,6 @@ function globMatches(glob: string, label: string): boolean {
     .replaceAll("?", ".");
   return new RegExp(`^${pattern}$`).test(label);
 }
-
-const specificity = (pattern: string): number =>
-  pattern.split("/").length * 1000 + pattern.length - (/[*?[]/.test(pattern) ? 500 : 0);
 
 function authOf(
   serverAddress: string,

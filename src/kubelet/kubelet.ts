@@ -13,6 +13,7 @@ import { createEventRecorder, referenceToNode } from "./events.ts";
 import { ImageCollector, repeat } from "./image-gc.ts";
 import { rotateLogs } from "./rotate-logs.ts";
 import { createImagePuller } from "./image-puller.ts";
+import { matchKeys } from "./keyring.ts";
 import { type Machine, inspectMachine } from "./machine.ts";
 import { createMetrics } from "./metrics.ts";
 import { startNodeReporter } from "./node-status.ts";
@@ -186,7 +187,10 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       resolvConf: await readFile(config.resolvConf ?? "/etc/resolv.conf", "utf8").catch(() => ""),
     }),
     nodeHosts: () => readFile("/etc/hosts", "utf8").catch(() => ""),
-    nodeKeys: async (reference) => [...(await keyring()), ...(await plugins(reference))],
+    nodeKeys: async (reference) => [
+      ...matchKeys(await keyring(), reference),
+      ...matchKeys(await plugins(reference), reference),
+    ],
     now,
     syncMs: config.syncFrequency ?? 60_000,
     retryMs,

@@ -29,5 +29,5 @@ export async function pullCredentials(kubelet: Kubelet, pod: Pod, reference: str
     const message = `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`;
     kubelet.recorder.event(referenceTo(pod), "Warning", "FailedToRetrieveImagePullSecret", message);
   }
-  return [...matchKeys(own, parsed), ...matchKeys(await kubelet.nodeKeys(parsed), parsed)];
+  return [...matchKeys(own, parsed), ...(await kubelet.nodeKeys(parsed))];
 }
