@@ -15,7 +15,15 @@ const OURS: readonly Taint[] = [
   { key: UNREACHABLE, effect: "NoSchedule" },
   { key: UNREACHABLE, effect: "NoExecute" },
   { key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" },
+  { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" },
+  { key: "node.kubernetes.io/disk-pressure", effect: "NoSchedule" },
+  { key: "node.kubernetes.io/pid-pressure", effect: "NoSchedule" },
 ];
+const PRESSURES: Readonly<Record<string, string>> = {
+  "node.kubernetes.io/memory-pressure": "MemoryPressure",
+  "node.kubernetes.io/disk-pressure": "DiskPressure",
+  "node.kubernetes.io/pid-pressure": "PIDPressure",
+};
 /** The conditions that a kubelet posts. */
 const POSTED = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 const NOT_READY_EVENT = "NodeNotReady";
@@ -34,6 +42,8 @@ export function taintNode(objects: Objects, name: string): void {
   const ready = conditionOf(node, "Ready")?.status;
   const wanted = OURS.filter(({ key }) => {
     if (key === NOT_READY.key) return ready !== "True" && ready !== "Unknown";
+    const pressure = PRESSURES[key];
+    if (pressure !== undefined) return conditionOf(node, pressure)?.status === "True";
     return key === UNREACHABLE ? ready === "Unknown" : node.spec?.unschedulable === true;
   });
   const before = node.spec?.taints ?? [];

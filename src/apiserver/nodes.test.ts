@@ -149,6 +149,24 @@ test("a cordoned node has the taint that says so, as long as it is cordoned", as
   assert.deepEqual(taintsOf(free), [`${KEYS}/not-ready:NoSchedule`]);
 });
 
+test("a node that runs short of something has the taint that says so, as long as it does", async (t) => {
+  const at = await api(t);
+  await node(at, "n1");
+  const post = (pressure: string): Promise<unknown> => {
+    const conditions = ["Ready", "DiskPressure", "PIDPressure"].map((type) => ({
+      type,
+      status: type === "Ready" || type === pressure ? "True" : "False",
+    }));
+    return at.request("PATCH", `${NODES}/n1/status`, { status: { conditions } }, STRATEGIC);
+  };
+  await post("DiskPressure");
+  await until(at, NODES, "n1", (one) => taintsOf(one).join() === `${KEYS}/disk-pressure:NoSchedule`);
+  await post("PIDPressure");
+  await until(at, NODES, "n1", (one) => taintsOf(one).join() === `${KEYS}/pid-pressure:NoSchedule`);
+  await post("");
+  await until(at, NODES, "n1", (one) => taintsOf(one).length === 0);
+});
+
 test("a Pod without pull secrets takes those of its service account, and nobody manages them", async (t) => {
   const at = await api(t);
   const accounts = "/api/v1/namespaces/default/serviceaccounts";

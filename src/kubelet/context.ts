@@ -1,4 +1,5 @@
 import type { Log } from "#base";
+import type { Pod } from "#k8s";
 import type { Reference } from "#oci";
 import type { KubeClient } from "#wire";
 import type { Backoff } from "./backoff.ts";
@@ -13,6 +14,12 @@ import type { Volumes } from "./volumes.ts";
 import type { PullCredential } from "./pull-records.ts";
 import type { Cgroups } from "./cgroups.ts";
 import type { Metrics } from "./metrics.ts";
+
+/** Whether the node takes on new Pods. */
+export interface Admission {
+  /** Why not this one, in the words of its status; undefined where it does. */
+  refusal(pod: Pod): string | undefined;
+}
 
 /** What all parts of one kubelet share. */
 export interface Kubelet {
@@ -31,6 +38,7 @@ export interface Kubelet {
   readonly tokens: TokenSource;
   readonly services: ServiceReader;
   readonly cgroups: Cgroups;
+  readonly admission: Admission;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly nodeName: string;

@@ -12,8 +12,3 @@ export async function diskSpace(path: string): Promise<DiskSpace> {
   const { bsize, blocks, bavail, files, ffree } = await statfs(path);
   return { capacity: blocks * bsize, available: bavail * bsize, inodes: files, inodesFree: ffree };
 }
-
-/** Upstream's hard eviction thresholds of the node's own filesystem: under 10 % of the bytes or 5 % of the inodes free. */
-export function isUnderPressure({ capacity, available, inodes, inodesFree }: DiskSpace): boolean {
-  return available < capacity * 0.1 || (inodes > 0 && inodesFree < inodes * 0.05);
-}

@@ -64,6 +64,11 @@ export class ImageCollector {
     await records.prune(new Set(this.#known.keys()), begun);
   }
 
+  /** Removes every image that nobody uses and that is old enough. */
+  async removeUnused(): Promise<void> {
+    await this.#free(Number.POSITIVE_INFINITY, await this.#look());
+  }
+
   /** Where images lie, one path per filesystem. */
   async #imageDisks(): Promise<string[]> {
     const { imageFilesystems } = await this.#options.runtime.imageFsInfo({});

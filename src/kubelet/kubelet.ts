@@ -8,24 +8,29 @@ import { createCgroups } from "./cgroups.ts";
 import { openCredentialPlugins } from "./credential-plugins.ts";
 import type { Kubelet } from "./context.ts";
 import type { Runtime } from "./cri.ts";
-import { diskSpace, isUnderPressure } from "./disk.ts";
+import { diskSpace } from "./disk.ts";
+import { Eviction } from "./eviction.ts";
 import { createEventRecorder, referenceToNode } from "./events.ts";
 import { ImageCollector, repeat } from "./image-gc.ts";
 import { rotateLogs } from "./rotate-logs.ts";
 import { createImagePuller } from "./image-puller.ts";
 import { matchKeys } from "./keyring.ts";
 import { type Machine, inspectMachine } from "./machine.ts";
+import { machineMeasure, type Measure } from "./measure.ts";
 import { createMetrics } from "./metrics.ts";
 import { startNodeReporter } from "./node-status.ts";
 import { createObjectReader } from "./objects.ts";
 import { startPods } from "./pods.ts";
 import type { RuntimeEvents } from "./relist-pace.ts";
+import { isTerminal } from "./pod.ts";
 import { createPullLimits } from "./pull-limits.ts";
 import type { VerificationPolicy } from "./allowlist.ts";
 import { openPullRecords } from "./pull-records.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
 import { type ApiAddress, createServiceReader } from "./services.ts";
+import { DEFAULT_THRESHOLDS, parseThresholds } from "./thresholds.ts";
+import { Usages } from "./usage.ts";
 import { createVolumes } from "./volumes.ts";
 import { nodeKeyring } from "./node-keyring.ts";
 
@@ -67,6 +72,13 @@ export interface KubeletConfig {
   /** 0: images do not age. */
   readonly imageMaximumGCAge?: number;
   readonly imageGCPeriod?: number;
+  /** How little of a signal may be left, such as `memory.available`: `100Mi`, or a percentage. Default: upstream's. */
+  readonly evictionHard?: Readonly<Record<string, string>>;
+  /** How long a pressure is told of after it was last seen. */
+  readonly evictionPressureTransitionPeriod?: number;
+  readonly evictionMonitorPeriod?: number;
+  /** How long the size of a volume or log is believed before it is measured again. */
+  readonly volumeStatsAggPeriod?: number;
   /** Bytes of a container's log before it is rotated. */
   readonly containerLogMaxSize?: number;
   readonly containerLogMaxFiles?: number;
@@ -94,6 +106,8 @@ export interface KubeletOptions {
   readonly clientCa: string;
   /** Where Pods reach the API server, for one that has no Services to say so. */
   readonly apiAddress?: ApiAddress | undefined;
+  /** What is left of the machine. Default: as it says itself. */
+  readonly measure?: Measure | undefined;
   /** For memory-backed volumes; absent, they lie on disk. */
   readonly kernel?: Kernel | undefined;
   readonly log: Log;
@@ -175,6 +189,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       config.cgroupDriver ?? (await cgroupDriver(runtime)),
       config.cgroupMountPoint,
     ),
+    admission: { refusal: (pod) => eviction.refusal(pod) },
     metrics,
     log,
     nodeName,
@@ -204,6 +219,27 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       clientCa: options.clientCa,
     }),
   );
+  const usages = new Usages({
+    runtime,
+    podDirectory: (uid) => kubelet.volumes.podDirectory(uid),
+    podLogsDir,
+    now,
+    freshMs: config.volumeStatsAggPeriod ?? 60_000,
+  });
+  const eviction = new Eviction({
+    measure: options.measure ?? machineMeasure(rootDir, runtime, log),
+    thresholds: parseThresholds(config.evictionHard ?? DEFAULT_THRESHOLDS),
+    usages,
+    pods: () => pods.list().filter((pod) => !isTerminal(pod) && pod.metadata?.deletionTimestamp === undefined),
+    evict: (uid, message, isDisruption) => pods.evict(uid, message, isDisruption),
+    reclaim: () => collector.removeUnused(),
+    recorder,
+    node: referenceToNode({ metadata: { name: nodeName } }),
+    now,
+    transitionMs: config.evictionPressureTransitionPeriod ?? 300_000,
+  });
+  // The first Pod is judged, and the first status written, by what is so now.
+  await eviction.observe();
   const pods = stack.use(
     startPods(kubelet, {
       podsDir,
@@ -213,23 +249,6 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     }),
   );
   server.serve(kubelet, pods);
-  const reporter = stack.use(
-    startNodeReporter({
-      client,
-      runtime,
-      recorder,
-      log,
-      nodeName,
-      nodeIps: kubelet.hostIps,
-      port: server.port,
-      machine,
-      maxPods: config.maxPods ?? 110,
-      heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
-      runtimeVersion: `${version.name}://${version.version}`,
-      diskPressure: async () => isUnderPressure(await diskSpace(rootDir)),
-      now,
-    }),
-  );
   const collector = new ImageCollector({
     runtime,
     records,
@@ -245,7 +264,25 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     minAgeMs: config.imageMinimumGCAge ?? 120_000,
     maxAgeMs: config.imageMaximumGCAge ?? 0,
   });
+  const reporter = stack.use(
+    startNodeReporter({
+      client,
+      runtime,
+      recorder,
+      log,
+      nodeName,
+      nodeIps: kubelet.hostIps,
+      port: server.port,
+      machine,
+      maxPods: config.maxPods ?? 110,
+      heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
+      runtimeVersion: `${version.name}://${version.version}`,
+      pressures: () => eviction.pressures,
+      now,
+    }),
+  );
   stack.use(repeat(config.imageGCPeriod ?? 300_000, log, "image collection", () => collector.collect()));
+  stack.use(repeat(config.evictionMonitorPeriod ?? 10_000, log, "eviction", () => eviction.look()));
   const rotation = {
     maxBytes: config.containerLogMaxSize ?? 10 << 20,
     maxFiles: config.containerLogMaxFiles ?? 5,

@@ -6,6 +6,7 @@ import type { Runtime } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";
 import { referenceToNode } from "./events.ts";
 import type { Machine } from "./machine.ts";
+import type { Pressure } from "./thresholds.ts";
 import { seconds } from "./time.ts";
 
 export const KUBELET_VERSION = "v1.36.0";
@@ -22,8 +23,8 @@ export interface NodeOptions {
   readonly maxPods: number;
   readonly heartbeatMs: number;
   readonly runtimeVersion: string;
-  /** Asked at each heartbeat. */
-  readonly diskPressure: () => Promise<boolean>;
+  /** What the node runs short of; asked at each heartbeat. */
+  readonly pressures: () => readonly Pressure[];
   readonly now: () => number;
 }
 
@@ -45,13 +46,14 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
   let sent = "";
   let sentAt = 0;
   let wasReady: boolean | undefined;
+  const wasUnder = new Map<Pressure, boolean>();
 
   const register = async (): Promise<Node> => {
     const fresh: Node = {
       apiVersion: "v1",
       kind: "Node",
       metadata: { name: nodeName, labels: labelsOf(options) },
-      status: nodeStatus(options, undefined, [], false),
+      status: nodeStatus(options, undefined, []),
     };
     try {
       return await client.create<Node>(kubePath("v1", "nodes"), fresh);
@@ -74,7 +76,7 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
   const report = async (): Promise<void> => {
     node = node === undefined ? await register() : await known();
     const problems = await problemsOf(options.runtime);
-    const status = nodeStatus(options, node, problems, await options.diskPressure());
+    const status = nodeStatus(options, node, problems);
     const text = JSON.stringify({
       ...status,
       conditions: status.conditions?.map((one) => ({ ...one, lastHeartbeatTime: undefined })),
@@ -84,6 +86,13 @@ export function startNodeReporter(options: NodeOptions): NodeReporter {
       node = await client.patch<Node>(`${path}/status`, { status }, "strategic");
       sent = text;
       sentAt = now();
+    }
+    for (const { type, events } of PRESSURES) {
+      const isUnder = options.pressures().includes(type);
+      if (isUnder === wasUnder.get(type)) continue;
+      wasUnder.set(type, isUnder);
+      const reason = isUnder ? events.yes : events.no;
+      recorder.event(referenceToNode(node), "Normal", reason, `Node ${nodeName} status is now: ${reason}`);
     }
     if (isReady !== wasReady) {
       const [reason, message] = isReady
@@ -170,12 +179,38 @@ function labelsOf({ nodeName, machine }: NodeOptions): Record<string, string> {
   };
 }
 
-function nodeStatus(
-  options: NodeOptions,
-  old: Node | undefined,
-  problems: readonly string[],
-  diskPressure: boolean,
-): NodeStatus {
+type Words = readonly [reason: string, message: string];
+
+interface PressureWords {
+  readonly type: Pressure;
+  readonly yes: Words;
+  readonly no: Words;
+  /** The reasons of the Events. */
+  readonly events: { readonly yes: string; readonly no: string };
+}
+
+const PRESSURES: readonly PressureWords[] = [
+  {
+    type: "MemoryPressure",
+    yes: ["KubeletHasInsufficientMemory", "kubelet has insufficient memory available"],
+    no: ["KubeletHasSufficientMemory", "kubelet has sufficient memory available"],
+    events: { yes: "NodeHasInsufficientMemory", no: "NodeHasSufficientMemory" },
+  },
+  {
+    type: "DiskPressure",
+    yes: ["KubeletHasDiskPressure", "kubelet has disk pressure"],
+    no: ["KubeletHasNoDiskPressure", "kubelet has no disk pressure"],
+    events: { yes: "NodeHasDiskPressure", no: "NodeHasNoDiskPressure" },
+  },
+  {
+    type: "PIDPressure",
+    yes: ["KubeletHasInsufficientPID", "kubelet has insufficient PID available"],
+    no: ["KubeletHasSufficientPID", "kubelet has sufficient PID available"],
+    events: { yes: "NodeHasInsufficientPID", no: "NodeHasSufficientPID" },
+  },
+];
+
+function nodeStatus(options: NodeOptions, old: Node | undefined, problems: readonly string[]): NodeStatus {
   const { machine, maxPods, nodeIps, nodeName, now } = options;
   const resources = {
     cpu: String(machine.cores),
@@ -197,11 +232,10 @@ function nodeStatus(
   };
   const ready = problems.length === 0;
   const conditions = [
-    condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    diskPressure
-      ? condition("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure")
-      : condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ...PRESSURES.map(({ type, yes, no }) => {
+      const isUnder = options.pressures().includes(type);
+      return condition(type, isUnder, ...(isUnder ? yes : no));
+    }),
     condition(
       "Ready",
       ready,

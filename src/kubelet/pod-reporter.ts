@@ -6,7 +6,7 @@ import type { Kubelet } from "./context.ts";
 import { nameOf, namespaceOf } from "./pod.ts";
 import type { PodView } from "./pod-view.ts";
 import type { Prober } from "./prober.ts";
-import { podStatus, type Waiting } from "./status.ts";
+import { type ForcedEnd, podStatus, type Waiting } from "./status.ts";
 import { statusPatch, withOwnStatus } from "./status-patch.ts";
 import { terminationMessage } from "./termination-message.ts";
 import { seconds } from "./time.ts";
@@ -15,7 +15,7 @@ export interface Observed {
   readonly view: PodView;
   readonly waiting: ReadonlyMap<string, Waiting>;
   readonly imageVolumes: ReadonlyMap<string, PinnedImage>;
-  readonly failed: { readonly reason: string; readonly message: string } | undefined;
+  readonly failed: ForcedEnd | undefined;
 }
 
 /** Whether a Pod is ready is also set by who loses its node; that is to be undone. */

@@ -16,12 +16,16 @@ import { PodReporter } from "./pod-reporter.ts";
 import { newestOf, type PodView, viewPod } from "./pod-view.ts";
 import { Prober } from "./prober.ts";
 import { sandboxConfig } from "./sandbox-config.ts";
-import type { Waiting } from "./status.ts";
+import type { ForcedEnd, Waiting } from "./status.ts";
 import { stopContainer } from "./stop-container.ts";
 import { unsupported } from "./unsupported.ts";
 
 /** A runtime that takes longer over a sandbox is asked again. Milliseconds, as upstream. */
 const SANDBOX_TIMEOUT = 240_000;
+
+const EVICTED = "Evicted";
+/** What an evicted Pod has to end in. Seconds, as upstream. */
+const EVICTION_GRACE = 1;
 
 /**
  * Brings one Pod from what is to what its spec says, again and again: every look starts from the runtime's own view, so it does
@@ -44,7 +48,11 @@ export class PodWorker {
   #volumePaths: ReadonlyMap<string, string> | undefined;
   #volumesAt = 0;
   /** What ends the Pod whatever its containers do. */
-  #failed: { readonly reason: string; readonly message: string } | undefined;
+  #failed: ForcedEnd | undefined;
+  /** The node took the Pod on, or looked whether it would. */
+  #isAdmitted = false;
+  /** An evicted Pod has nothing left here. */
+  readonly #evicted = Promise.withResolvers<void>();
   /** What keeps all of the Pod from going on. */
   #held: { readonly message: string; readonly waitMs: number; readonly until: number } | undefined;
   readonly #killing = new Set<string>();
@@ -99,6 +107,17 @@ export class PodWorker {
     this.#bell.ring();
   }
 
+  /** Ends the Pod for good and at once, since the node needs what it takes. Resolves when only its object is left. */
+  async evict(message: string, isDisruption: boolean): Promise<void> {
+    if (!this.#failed) {
+      this.#failed = { reason: EVICTED, message, isDisruption };
+      this.#kubelet.recorder.event(referenceTo(this.#pod), "Warning", EVICTED, message);
+    }
+    this.#ending.hurry(EVICTION_GRACE);
+    this.#bell.ring();
+    await this.#evicted.promise;
+  }
+
   /** Ends the worker and leaves the Pod as it is. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -141,6 +160,7 @@ export class PodWorker {
       }
     }
     this.#stopped = true;
+    this.#evicted.resolve();
     this.#bell.stop();
     this.#prober.stop();
     this.#onDone();
@@ -156,10 +176,12 @@ export class PodWorker {
       return true;
     }
     if (isTerminal(pod)) {
-      await this.#ending.stop(view, graceSecondsOf(pod));
+      await this.#ending.stop(view, this.#graceSeconds());
       await this.#reporter.republish();
+      if (pod.status?.reason === EVICTED) await this.#discard();
       return false;
     }
+    this.#admit(pod);
     this.#checkDeadline(pod);
     const waiting = new Map<string, Waiting>();
     if (!this.#failed) view = await this.#advance(pod, view, waiting);
@@ -169,8 +191,32 @@ export class PodWorker {
       return false;
     }
     await this.#report(view, waiting);
-    await this.#ending.collect(view);
+    if (this.#failed?.reason === EVICTED) this.#bell.ring();
+    else await this.#ending.collect(view);
     return false;
+  }
+
+  #graceSeconds(): number {
+    const grace = graceSecondsOf(this.#pod);
+    return this.#failed?.reason === EVICTED ? Math.min(EVICTION_GRACE, grace) : grace;
+  }
+
+  /** Asks the node, once, whether it takes on a Pod that it never ran. */
+  #admit(pod: Pod): void {
+    if (this.#isAdmitted) return;
+    this.#isAdmitted = true;
+    const refusal = pod.status?.startTime === undefined ? this.#kubelet.admission.refusal(pod) : undefined;
+    if (refusal === undefined || this.#failed) return;
+    this.#failed = { reason: EVICTED, message: `Pod was rejected: ${refusal}` };
+    this.#kubelet.recorder.event(referenceTo(pod), "Warning", EVICTED, refusal);
+  }
+
+  /** Removes all that an evicted Pod has here: the node was short of it. */
+  async #discard(): Promise<void> {
+    await this.#content.stop();
+    await this.#ending.remove(await viewPod(this.#kubelet.runtime, uidOf(this.#pod)));
+    await this.#ending.clean();
+    this.#evicted.resolve();
   }
 
   /** Makes and writes the status. A phase is final only once nothing of the Pod runs any more. */
@@ -178,7 +224,7 @@ export class PodWorker {
     const observed = { waiting, imageVolumes: this.#content.volumes, failed: this.#failed };
     let status = await this.#reporter.make({ ...observed, view });
     if (status.phase === "Succeeded" || status.phase === "Failed") {
-      const after = await this.#ending.stop(view, graceSecondsOf(this.#pod));
+      const after = await this.#ending.stop(view, this.#graceSeconds());
       if (after !== view) status = await this.#reporter.make({ ...observed, view: after });
     }
     await this.#reporter.publish(status);

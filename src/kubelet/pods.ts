@@ -18,6 +18,8 @@ export interface Pods extends AsyncDisposable {
   find(namespace: string, name: string): Pod | undefined;
   /** The ids of images that volumes of Pods stand for. */
   imageVolumes(): readonly string[];
+  /** Ends a Pod for good, and resolves when only its object is left. */
+  evict(podUid: string, message: string, isDisruption: boolean): Promise<void>;
   /** Ends everything that runs, for a node that goes away in order; the API's objects stay. */
   stopAll(maxGraceSeconds: number): Promise<void>;
 }
@@ -145,6 +147,7 @@ export function startPods(kubelet: Kubelet, options: PodsOptions): Pods {
         .map((worker) => worker.pod)
         .find((pod) => namespaceOf(pod) === namespace && nameOf(pod) === name),
     imageVolumes: () => [...workers.values()].flatMap((worker) => worker.imageVolumes),
+    evict: async (podUid, message, isDisruption) => workers.get(podUid)?.evict(message, isDisruption),
     async stopAll(maxGraceSeconds) {
       await end();
       await Promise.all([...workers.values()].map((worker) => worker.stopPod(maxGraceSeconds)));

@@ -1,4 +1,4 @@
-import { parseQuantity as parse } from "#k8s";
+import { canonicalQuantity, parseQuantity as parse } from "#k8s";
 
 /** A Kubernetes quantity (`500m`, `64Mi`, `1e3`) as a number of its unit; undefined where it is none. */
 export function parseQuantity(quantity: unknown): number | undefined {
@@ -9,3 +9,10 @@ export function parseQuantity(quantity: unknown): number | undefined {
     return undefined;
   }
 }
+
+/** A number of bytes as Kubernetes writes it: `100Mi`, or plain where it is no multiple of 1024. */
+export const binary = (bytes: number): string =>
+  bytes % 1024 === 0 ? canonicalQuantity(`${bytes / 1024}Ki`) : `${bytes}`;
+
+/** A number of things as Kubernetes writes it: `12`, `5k`. */
+export const decimal = (count: number): string => canonicalQuantity(`${count}`);

@@ -1,4 +1,4 @@
-import type { Pod, PodStatus } from "#k8s";
+import type { Pod, PodCondition, PodStatus } from "#k8s";
 import { uidOf } from "./pod.ts";
 
 const OWN_CONDITIONS = new Set([
@@ -9,6 +9,10 @@ const OWN_CONDITIONS = new Set([
   "PodScheduled",
 ]);
 
+/** Others also say of a Pod that it is being disrupted: an eviction by API, say. */
+const isOwn = ({ type, reason }: PodCondition): boolean =>
+  OWN_CONDITIONS.has(type) || (type === "DisruptionTarget" && reason === "TerminationByKubelet");
+
 /** A strategic merge patch that sets what a kubelet owns of the status that `pod` has, and leaves others' conditions alone. */
 export function statusPatch(pod: Pod, status: PodStatus): object {
   const replace = (list: readonly object[]): object[] => [...list, { $patch: "replace" }];
@@ -18,7 +22,7 @@ export function statusPatch(pod: Pod, status: PodStatus): object {
     status: {
       ...rest,
       conditions: (status.conditions ?? [])
-        .filter(({ type }) => OWN_CONDITIONS.has(type))
+        .filter(isOwn)
         .map((condition) => ({ ...cleared(condition.type, pod), ...condition })),
       ...(podIPs ? { podIPs: replace(podIPs) } : {}),
       ...(hostIPs ? { hostIPs: replace(hostIPs) } : {}),
@@ -35,7 +39,7 @@ function cleared(type: string, pod: Pod): object {
 /** The Pod as the API has it, but with what this kubelet last wrote, which the watch may not have brought back yet. */
 export function withOwnStatus(pod: Pod, own: PodStatus | undefined): Pod {
   if (!own) return pod;
-  const others = (pod.status?.conditions ?? []).filter(({ type }) => !OWN_CONDITIONS.has(type));
-  const mine = (own.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type));
+  const others = (pod.status?.conditions ?? []).filter((condition) => !isOwn(condition));
+  const mine = (own.conditions ?? []).filter(isOwn);
   return { ...pod, status: { ...own, conditions: [...mine, ...others] } };
 }

@@ -1,15 +1,24 @@
-import type { ContainerStatus, Pod, PodStatus } from "#k8s";
+import type { ContainerStatus, Pod, PodCondition, PodStatus } from "#k8s";
 import { conditionsOf } from "./conditions.ts";
 import type { PinnedImage } from "./container-config.ts";
 import { containerStatus } from "./container-status.ts";
 import { phaseOf } from "./phase.ts";
 import { type ContainerKind, entriesOf, isTerminal, qosOf, specOf } from "./pod.ts";
 import { type ContainerView, type PodView, readySandbox } from "./pod-view.ts";
+import { seconds } from "./time.ts";
 
 /** Why a container does not run yet, as its state shows it. */
 export interface Waiting {
   readonly reason: string;
   readonly message?: string | undefined;
+}
+
+/** What ends a Pod whatever its containers do. */
+export interface ForcedEnd {
+  readonly reason: string;
+  readonly message: string;
+  /** The node ended it, and no fault of its own: the condition DisruptionTarget says so. */
+  readonly isDisruption?: boolean;
 }
 
 export interface StatusInput {
@@ -26,7 +35,7 @@ export interface StatusInput {
   readonly hostIps: readonly string[];
   readonly startTime: string;
   /** What ends the Pod whatever its containers do: its deadline, or a refusal of the node. */
-  readonly failed?: { readonly reason: string; readonly message: string } | undefined;
+  readonly failed?: ForcedEnd | undefined;
   readonly now: number;
 }
 
@@ -55,7 +64,10 @@ export function podStatus(input: StatusInput): PodStatus {
     phase,
     ...(input.failed ? { reason: input.failed.reason, message: input.failed.message } : {}),
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    conditions: conditionsOf({ pod, phase, init, apps, hasSandbox: sandbox !== undefined, now: input.now }),
+    conditions: withDisruption(
+      input,
+      conditionsOf({ pod, phase, init, apps, hasSandbox: sandbox !== undefined, now: input.now }),
+    ),
     hostIP: input.hostIps[0] ?? "",
     hostIPs: input.hostIps.map((ip) => ({ ip })),
     ...(ips.length > 0 ? { podIP: ips[0] ?? "", podIPs: ips.map((ip) => ({ ip })) } : {}),
@@ -65,4 +77,19 @@ export function podStatus(input: StatusInput): PodStatus {
     containerStatuses: apps,
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
   };
+}
+
+function withDisruption({ pod, failed, now }: StatusInput, conditions: PodCondition[]): PodCondition[] {
+  const type = "DisruptionTarget";
+  if (!failed?.isDisruption || conditions.some((one) => one.type === type)) return conditions;
+  const { generation } = pod.metadata ?? {};
+  const condition: PodCondition = {
+    type,
+    status: "True",
+    reason: "TerminationByKubelet",
+    message: failed.message,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    lastTransitionTime: seconds(now),
+  };
+  return [...conditions, condition];
 }

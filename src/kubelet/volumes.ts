@@ -49,7 +49,7 @@ export function createVolumes({ podsDir, kernel }: VolumesOptions): Volumes {
     if (volume.image) return undefined;
     if (volume.hostPath) return await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? "");
     const plugin = pluginOf(volume);
-    const directory = join(podDirectory(uidOf(context.pod)), "volumes", `kubernetes.io~${plugin}`, volume.name);
+    const directory = volumeDirectory(podDirectory(uidOf(context.pod)), plugin, volume.name);
     const gid = specOf(context.pod).securityContext?.fsGroup;
     if (volume.emptyDir) {
       const { medium = "", sizeLimit } = volume.emptyDir;
@@ -106,6 +106,13 @@ export function createVolumes({ podsDir, kernel }: VolumesOptions): Volumes {
     },
   };
 }
+
+const volumeDirectory = (podDirectory: string, plugin: string, name: string): string =>
+  join(podDirectory, "volumes", `kubernetes.io~${plugin}`, name);
+
+/** Where the emptyDir of that name lies. */
+export const emptyDirectory = (podDirectory: string, name: string): string =>
+  volumeDirectory(podDirectory, "empty-dir", name);
 
 function pluginOf(volume: Volume): string {
   if (volume.emptyDir) return "empty-dir";

@@ -15,6 +15,8 @@ const POD = (label: string): string => `apiVersion: v1
 kind: Pod
 metadata: {name: pod, labels: {app: ${label}}}
 spec:
+  # Against what admission adds to a list, kubectl takes every apply for a change.
+  automountServiceAccountToken: false
   containers:
     - name: test
       image: registry.k8s.io/e2e-test-images/echoserver:2.3

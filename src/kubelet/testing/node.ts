@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { silent } from "#base";
 import type { Event, Pod, PodSpec } from "#k8s";
 import { openPki, type KubeClient } from "#wire";
-import { type KubeletConfig, startKubelet, type RunningKubelet } from "../kubelet.ts";
+import { type KubeletConfig, type KubeletOptions, startKubelet, type RunningKubelet } from "../kubelet.ts";
 import { type FakeApi, fakeApi } from "./fake-api.ts";
 import { type FakeRuntime, fakeRuntime } from "./fake-runtime.ts";
 
@@ -41,6 +41,7 @@ export const QUICK: KubeletConfig = {
 export async function startNode(
   config: KubeletConfig = {},
   wrap: (api: FakeApi) => KubeClient = (api) => api,
+  options: Partial<KubeletOptions> = {},
 ): Promise<TestNode> {
   const directory = await mkdtemp(join(tmpdir(), "orlop-kubelet-"));
   const api = fakeApi();
@@ -60,6 +61,8 @@ export async function startNode(
       serverCertificate,
       clientCa: pki.ca,
       log: silent,
+      measure: async () => ({}),
+      ...options,
       config: { ...QUICK, cgroupMountPoint: join(directory, "cgroup"), ...config },
     });
   const node: TestNode = {
