@@ -1,10 +1,10 @@
 // `npm run bench -- [name…]`: measures Orlop and its peers side by side, in one run, and keeps the figures in bench/results/.
-// Each bench is a module beside this one with `bench(): Promise<Report>`.
+// Each bench is a module beside this one.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { execFileSync } from "node:child_process";
-import type { Bench } from "./report.ts";
+import type { Bench, Row } from "./report.ts";
 
 const NAMES = ["tree", "pull", "api", "pods"] as const;
 
@@ -28,8 +28,14 @@ for (const name of NAMES) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   const { bench } = (await import(`./${name}.ts`)) as { bench: Bench };
   process.stdout.write(`\n== ${name}\n`);
-  const rows = await bench((line) => process.stdout.write(`${line}\n`));
+  const rows: Row[] = [];
   const results = join(import.meta.dirname, "results");
   mkdirSync(results, { recursive: true });
-  writeFileSync(join(results, `${name}.json`), `${JSON.stringify({ machine, rows }, null, 2)}\n`);
+  await bench(
+    (line) => process.stdout.write(`${line}\n`),
+    (more) => {
+      rows.push(...more);
+      writeFileSync(join(results, `${name}.json`), `${JSON.stringify({ machine, rows }, null, 2)}\n`);
+    },
+  );
 }

@@ -20,7 +20,7 @@ import { linuxKernel } from "#kernel";
 import { hostPlatform, parseReference } from "#oci";
 import { createRegistry, noCredentials } from "#registry";
 import { startRegistry } from "../test/support/docker-registry.ts";
-import { barChart } from "./chart.ts";
+import { barChart, type Bar } from "./chart.ts";
 import { startDistantRegistry } from "./distant.ts";
 import { fixtures, type Fixture } from "./pull-fixtures.ts";
 import { median, row, type Bench, type Row } from "./report.ts";
@@ -29,7 +29,7 @@ const RUNS = 3;
 const ROOT = join(import.meta.dirname, "..");
 /** What is released: compiled, so that no time goes into reading types away. */
 const BUILT = mkdtempSync(join(tmpdir(), "orlop-bench-built-"));
-const ORLOP = [process.execPath, "--disable-warning=ExperimentalWarning", join(BUILT, "dist/main.js")] as const;
+const ORLOP = join(BUILT, "bin/orlop");
 
 /** What one pull cost. */
 interface Cost {
@@ -57,7 +57,7 @@ const CONTENDERS: readonly Contender[] = [
     name: "orlop",
     program: process.execPath,
     command: ({ reference }, dir) => [
-      ...ORLOP,
+      ORLOP,
       "pull",
       "--data-dir",
       join(dir, "data"),
@@ -111,10 +111,15 @@ const CONTENDERS: readonly Contender[] = [
   },
 ];
 
-export const bench: Bench = async (say) => {
+export const bench: Bench = async (say, keep) => {
   const dir = mkdtempSync(join(tmpdir(), "orlop-bench-pull-"));
   const scale = Number(process.env["ORLOP_BENCH_SCALE"] ?? 1);
-  const rows: Row[] = [];
+  const bars: Bar[] = [];
+  const tell = (rows: readonly Row[]): void => {
+    keep(rows);
+    const times = rows.filter(({ unit }) => unit === "s");
+    bars.push(...times.map(({ what, who, median }) => ({ group: what, name: who, value: median })));
+  };
   const present = CONTENDERS.filter(({ program }) => existsSync(program) || has(program));
   try {
     build();
@@ -132,20 +137,15 @@ export const bench: Bench = async (say) => {
           const cost = await measure(contender, fixture, join(dir, "contender"));
           if (cost !== undefined) costs.set(contender.name, [...(costs.get(contender.name) ?? []), cost]);
         }
-      for (const [who, runs] of costs) rows.push(...rowsOf(fixture.name, who, runs, say));
-      rows.push(...(await timeToMount(engine, fixture, dir, say)));
+      for (const [who, runs] of costs) tell(rowsOf(fixture.name, who, runs, say));
+      tell(await timeToMount(engine, fixture, dir, say));
     }
-    rows.push(...(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say)));
+    tell(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say));
   } finally {
     for (const path of [dir, BUILT]) rmSync(path, { recursive: true, force: true });
   }
-  const results = join(import.meta.dirname, "results");
-  mkdirSync(results, { recursive: true });
-  const bars = rows
-    .filter(({ unit }) => unit === "s")
-    .map(({ what, who, median }) => ({ group: what, name: who, value: median }));
-  writeFileSync(join(results, "pull.svg"), barChart("Seconds to pull, from a cold cache to the final sync", bars));
-  return rows;
+  const chart = barChart("Seconds to pull, from a cold cache to the final sync", bars);
+  writeFileSync(join(import.meta.dirname, "results/pull.svg"), chart);
 };
 
 function rowsOf(what: string, who: string, costs: readonly Cost[], say: (line: string) => void): Row[] {
@@ -354,7 +354,7 @@ function build(): void {
     cpSync(join(ROOT, "src", file), join(dist, file));
   }
   writeFileSync(join(dist, "package.json"), JSON.stringify({ type: "module", imports: { "#*": "./*/index.js" } }));
-  cpSync(join(ROOT, "package.json"), join(BUILT, "package.json"));
+  for (const name of ["package.json", "bin"]) cpSync(join(ROOT, name), join(BUILT, name), { recursive: true });
   symlinkSync(join(ROOT, "node_modules"), join(BUILT, "node_modules"));
 }
 

@@ -9,8 +9,8 @@ export interface Row {
   readonly goal?: string;
 }
 
-/** A bench says what it does while it does it, and returns its figures. */
-export type Bench = (say: (line: string) => void) => Promise<readonly Row[]>;
+/** A bench says what it does while it does it, and has its figures kept as soon as there are some. */
+export type Bench = (say: (line: string) => void, keep: (rows: readonly Row[]) => void) => Promise<void>;
 
 export function median(runs: readonly number[]): number {
   const sorted = [...runs].sort((a, b) => a - b);

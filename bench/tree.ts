@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { row, type Row } from "./report.ts";
+import { row, type Bench, type Row } from "./report.ts";
 import { writeLayers } from "./tree-layers.ts";
 import type { Run } from "./tree-run.ts";
 
@@ -12,8 +12,7 @@ const RUNS = 5;
 const SEMI_SPACE = 8;
 
 /** An image of 200,000 entries, from its tars to its EROFS image, in 1, 50 and 500 layers: the number of layers must not matter. */
-export async function bench(say: (line: string) => void): Promise<readonly Row[]> {
-  const rows: Row[] = [];
+export const bench: Bench = async (say, keep) => {
   for (const layers of [1, 50, 500]) {
     const place = mkdtempSync(join(tmpdir(), "orlop-bench-"));
     try {
@@ -25,7 +24,7 @@ export async function bench(say: (line: string) => void): Promise<readonly Row[]
       const what = `${ENTRIES.toLocaleString("en")} entries in ${layers} layers`;
       const goal = layers === 50;
       const of = (figure: (run: Run) => number) => runs.map((run) => Math.round(figure(run)));
-      rows.push(
+      const rows: Row[] = [
         row(
           `${what}: read and merge`,
           "orlop",
@@ -58,11 +57,11 @@ export async function bench(say: (line: string) => void): Promise<readonly Row[]
           "MiB",
           of((run) => run.imageMiB),
         ),
-      );
-      for (const line of rows.slice(-5)) say(`${line.what}: ${line.median} ${line.unit}`);
+      ];
+      keep(rows);
+      for (const line of rows) say(`${line.what}: ${line.median} ${line.unit}`);
     } finally {
       rmSync(place, { recursive: true });
     }
   }
-  return rows;
-}
+};

@@ -2,13 +2,23 @@ import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { CODES, Failure, type Code } from "#base";
-import type { DigestJob, DigestResult, FromWorker, ToWorker, WorkerError } from "./digest-job.ts";
+import type {
+  DigestJob,
+  FileDigest,
+  FileJob,
+  FromWorker,
+  Inflated,
+  InflateJob,
+  ToWorker,
+  WorkerError,
+} from "./digest-job.ts";
 
-/** A job that runs: told how far the file has come, it ends with the digests. */
-export interface RunningDigest {
-  advance(available: number): void;
+/** A job that runs: told how far its file has come, and when that is all, it ends with a result. */
+export interface RunningJob<Result> {
+  /** The first `available` bytes are there; they are all of them if `isWhole`. */
+  advance(available: number, isWhole: boolean): void;
   cancel(): void;
-  readonly result: Promise<DigestResult>;
+  readonly result: Promise<Result>;
 }
 
 /** A thread that has had nothing to do for so long ends. Milliseconds. */
@@ -26,18 +36,27 @@ export class DigestPool implements AsyncDisposable {
     this.#idle = idle;
   }
 
-  run(job: DigestJob): RunningDigest {
-    const id = this.#next++;
-    const thread = this.#leastBusy();
-    return {
-      result: thread.run(id, job),
-      advance: (available) => thread.send({ id, available }),
-      cancel: () => thread.send({ id, cancel: true }),
-    };
+  digest(file: Omit<DigestJob, "kind">): RunningJob<FileDigest> {
+    return this.#run({ kind: "digest", ...file }) as RunningJob<FileDigest>;
+  }
+
+  /** `onWritten` is told how far the plain file has come. */
+  inflate(file: Omit<InflateJob, "kind">, onWritten: (bytes: number) => void): RunningJob<Inflated> {
+    return this.#run({ kind: "inflate", ...file }, onWritten);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#threads.splice(0).map((thread) => thread.end()));
+  }
+
+  #run(job: FileJob, onWritten?: (bytes: number) => void): RunningJob<FileDigest | Inflated> {
+    const id = this.#next++;
+    const thread = this.#leastBusy();
+    return {
+      result: thread.run(id, job, onWritten),
+      advance: (available, isWhole) => thread.send({ id, available, isWhole }),
+      cancel: () => thread.send({ id, cancel: true }),
+    };
   }
 
   #leastBusy(): Thread {
@@ -55,9 +74,13 @@ export class DigestPool implements AsyncDisposable {
   }
 }
 
+interface Waiting extends PromiseWithResolvers<FileDigest | Inflated> {
+  readonly onWritten: ((bytes: number) => void) | undefined;
+}
+
 class Thread {
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, PromiseWithResolvers<DigestResult>>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #gone: () => void;
   readonly #idle: number;
   #timer: NodeJS.Timeout | undefined;
@@ -75,6 +98,7 @@ class Thread {
     this.#worker.unref();
     this.#worker.on("message", (message: FromWorker) => {
       const waiting = this.#waiting.get(message.id);
+      if ("written" in message) return waiting?.onWritten?.(message.written);
       this.#waiting.delete(message.id);
       // Whoever waits for its end must live to see it.
       if (this.#waiting.size === 0 && !this.#isEnding) this.#rest();
@@ -92,8 +116,8 @@ class Thread {
     return this.#waiting.size;
   }
 
-  run(id: number, job: DigestJob): Promise<DigestResult> {
-    const waiting = Promise.withResolvers<DigestResult>();
+  run(id: number, job: FileJob, onWritten?: (bytes: number) => void): Promise<FileDigest | Inflated> {
+    const waiting = { ...Promise.withResolvers<FileDigest | Inflated>(), onWritten };
     // Whoever cancels no longer listens.
     waiting.promise.catch(() => undefined);
     this.#waiting.set(id, waiting);

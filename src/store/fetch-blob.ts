@@ -2,12 +2,13 @@ import { chmod, open, rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "#base";
 import { algorithmOf, digestOf, hexOf, type Descriptor, type Digest, type Source } from "#oci";
-import type { DigestPool, RunningDigest } from "./digest-pool.ts";
+import type { DigestPool } from "./digest-pool.ts";
 import { diskFailure } from "./disk-failure.ts";
 import { download } from "./download.ts";
 import { Ingest } from "./ingest.ts";
 import { blobPath, type Layout } from "./layout.ts";
 import type { PatienceOptions } from "./patience.ts";
+import { readBlob, type RunningRead } from "./read-blob.ts";
 import type { Slots } from "./slots.ts";
 import { HEAD, compressionOf, inflateHead, type Compression } from "./sniff.ts";
 
@@ -91,9 +92,9 @@ export async function inflateStored(
 ): Promise<StoredBlob> {
   const head = await readHead(path, HEAD);
   const form = await formOf(head, options.want);
-  const running = await startDigest(options, path, form);
+  const running = await startReading(options, path, form);
   running.advance(options.target.size);
-  return await finishDigest({ ...options, source: { name: "the store" } }, form, running, path);
+  return await finishReading({ ...options, source: { name: "the store" } }, form, running, path);
 }
 
 /** What becomes of a blob that begins like this. */
@@ -146,7 +147,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   const enough = Math.min(HEAD, target.size);
   const stop = new AbortController();
   const begun = Promise.withResolvers<void>();
-  let running: RunningDigest | undefined;
+  let running: RunningRead | undefined;
   let isGivenUp = false;
   const told = () => {
     options.onReceived(ingest.received);
@@ -156,7 +157,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
   const hashed = begun.promise.then(async () => {
     const form = await formOf(await readHead(ingest.path, enough), options.want);
     ingest.isPassing = form.compression !== "none";
-    running = await startDigest(options, ingest.path, form);
+    running = await startReading(options, ingest.path, form);
     if (isGivenUp) running.cancel();
     running.advance(ingest.prefix);
     return { form, result: await running.result };
@@ -171,7 +172,7 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
     const { form } = await hashed;
     if (running === undefined) throw new Error("no digest was begun");
     if (form.compression === "none") await ingest.flush();
-    return await finishDigest(options, form, running, ingest.path);
+    return await finishReading(options, form, running, ingest.path);
   } catch (error) {
     const reason: unknown = stop.signal.aborted ? stop.signal.reason : error;
     isGivenUp = true;
@@ -185,27 +186,27 @@ async function fetchLarge(options: FetchOptions, ingest: Ingest): Promise<Stored
 
 type FormOptions = Pick<FetchOptions, "pool" | "target" | "want" | "directory" | "limits" | "layout" | "onNamed">;
 
-async function startDigest(
+async function startReading(
   options: FormOptions,
   path: string,
   { compression }: { readonly compression: Compression },
-): Promise<RunningDigest> {
+): Promise<RunningRead> {
   const { pool, target, limits, layout } = options;
   const job = { path, size: target.size, algorithm: algorithmOf(target.digest) };
-  if (compression === "none") return pool.run(job);
+  if (compression === "none") return readBlob(pool, job);
   const { bavail, bsize } = await statfs(layout.blobs);
   const limit = Math.max(limits.floor, target.size * limits.ratio);
-  return pool.run({
+  return readBlob(pool, {
     ...job,
     inflate: { compression, to: plainPath(options), limit, room: bavail * bsize },
   });
 }
 
 /** Checks the digest and puts the result at its place. */
-async function finishDigest(
+async function finishReading(
   options: FormOptions & { readonly source: { readonly name: string } },
   { compression, isTar }: { readonly compression: Compression; readonly isTar: boolean },
-  running: RunningDigest,
+  running: RunningRead,
   path: string,
 ): Promise<StoredBlob> {
   const { target } = options;

@@ -156,8 +156,8 @@ export class Store implements AsyncDisposable {
   async digestOnDisk(stored: Digest, call?: CallOptions): Promise<Digest> {
     const path = this.path(stored);
     const { size } = await stat(path);
-    const running = this.#pool.run({ path, size, algorithm: "sha256" });
-    running.advance(size);
+    const running = this.#pool.digest({ path, algorithm: "sha256" });
+    running.advance(size, true);
     const cancel = () => running.cancel();
     call?.signal?.addEventListener("abort", cancel, { once: true });
     try {

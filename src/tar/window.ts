@@ -1,10 +1,10 @@
 import type { TarBytes } from "./entry.ts";
 import { broken } from "./limits.ts";
 
-const SMALLEST = 8 * 1024;
+const SMALLEST = 4 * 1024;
 const LARGEST = 256 * 1024;
 /** Below this distance reading on is cheaper than another call. */
-const NEAR = 64 * 1024;
+const NEAR = 16 * 1024;
 
 /**
  * A buffer that slides over an archive. Where headers lie close together one read serves hundreds of them; where big files
