@@ -7,7 +7,14 @@ export { applyFields, noteLastApplied } from "./apply-fields.ts";
 export { recordUpdate, type FieldManager, type ManagedFieldsEntry } from "./managed-fields.ts";
 export { isRecord, jsonEqual, mergePatch } from "./merge-patch.ts";
 export { containersOf, isTerminating, withCondition, type AnyContainer } from "./meta.ts";
-export { canonicalQuantity, parseQuantity, quantityMilli, quantityValue, type Quantity } from "./quantity.ts";
+export {
+  canonicalQuantity,
+  formatQuantity,
+  parseQuantity,
+  quantityMilli,
+  quantityValue,
+  type Quantity,
+} from "./quantity.ts";
 export { whyNotRestored } from "./restore.ts";
 export { structOf, target, type Field, type Struct, type Type } from "./schema.ts";
 export { parseFieldSelector, parseLabelSelector, type FieldRequirement, type LabelSelector } from "./selectors.ts";

@@ -8,13 +8,16 @@ import {
 } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { mountApiAccess, ROOT_CA } from "../pods/api-access.ts";
-import { admitPod, alwaysPullImages, defaultPod, dropImageVolumes, qosClass } from "../pods/defaults.ts";
+import { alwaysPullImages, setPriority, tolerateLostNodes } from "../pods/admission.ts";
+import { qosClass } from "../pods/aggregate.ts";
 import { MIRROR } from "../pods/annotations.ts";
-import { validateTemplate } from "../pods/validate-template.ts";
+import { defaultPod, defaultPodSpec } from "../pods/defaults.ts";
+import { dropAlphaFields, dropImageVolumes, mergeLabelKeys } from "../pods/prepare.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
 import { validatePod } from "../pods/validate-spec.ts";
 import { validateStatusUpdate } from "../pods/validate-status.ts";
-import { podWarnings } from "../pods/warnings.ts";
+import { validateTemplate } from "../pods/validate-template.ts";
+import { podWarnings, templateWarnings } from "../pods/warnings.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
@@ -39,9 +42,12 @@ export const pods: Resource = {
     const pod = object as Pod;
     const status: PodStatus = { phase: "Pending", qosClass: qosClass(pod) };
     object["status"] = status;
-    if (!policy.imageVolume) dropImageVolumes(pod);
-    admitPod(pod);
+    setPriority(pod);
+    tolerateLostNodes(pod);
     if (policy.alwaysPullImages) alwaysPullImages(pod);
+    if (!policy.imageVolume) dropImageVolumes(pod);
+    if (pod.spec !== undefined) dropAlphaFields(pod.spec);
+    mergeLabelKeys(pod);
     if ((pod.spec?.schedulingGates ?? []).length > 0)
       status.conditions = [
         {
@@ -72,13 +78,10 @@ export const pods: Resource = {
     const used = (old.spec?.volumes ?? []).some((volume) => volume.image !== undefined);
     if (!policy.imageVolume && !used) dropImageVolumes(pod);
     if (pod.spec !== undefined && old.spec !== undefined) {
-      // Admission ran when the Pod was created; a replacement that leaves its results out keeps them.
-      pod.spec.tolerations ??= old.spec.tolerations ?? [];
       if (old.spec.priority !== undefined) pod.spec.priority ??= old.spec.priority;
       if (old.spec.preemptionPolicy !== undefined) pod.spec.preemptionPolicy ??= old.spec.preemptionPolicy;
-      if (old.spec.nodeName !== undefined) pod.spec.nodeName ??= old.spec.nodeName;
-      if (pod.spec.tolerations.length === 0) delete pod.spec.tolerations;
-      admitPod(pod);
+      tolerateLostNodes(pod);
+      dropAlphaFields(pod.spec);
     }
     const images = (of: Pod): (string | undefined)[] => containersOf(of).map(({ container }) => container.image);
     const known = new Set(images(old));
@@ -245,13 +248,14 @@ export const podTemplates: Resource = {
   returnsDeleted: true,
   nameErrors: subdomainName,
   default(object, policy) {
-    const template = (object as AnyObject & { template?: Pod }).template;
-    if (template !== undefined) defaultPod(template, policy);
+    const { template } = object as AnyObject & { template?: Pod };
+    if (template?.spec !== undefined) defaultPodSpec(template.spec, policy);
   },
   validate(object, errors, policy) {
     const { template } = object as AnyObject & { template?: Pod };
     validateTemplate(template ?? {}, "template", { ...policy.podRules, isPod: false }, errors);
   },
+  warnings: (object) => templateWarnings((object as AnyObject & { template?: Pod }).template ?? {}, "template"),
   columns: [
     NAME,
     column("Containers", "Names of each container in the template."),

@@ -1,6 +1,7 @@
 import { parseQuantity, type AnyContainer, type PodSpec, type ResourceRequirements } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 import { dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors } from "../names.ts";
+import { aggregateRequests } from "./aggregate.ts";
 import { internalValue } from "./go-dump.ts";
 import { AT_LEAST_ZERO } from "./rules.ts";
 
@@ -56,14 +57,13 @@ export function validatePodResources(
   if (resources.claims !== undefined)
     errors.forbidden(`${field}.claims`, "claims may not be set for Resources at pod-level");
   requirementsOf(resources, field, podResource, claims, errors);
-  for (const [name, request] of Object.entries(resources.requests ?? {})) {
-    const sum = spec.containers.map((container) => container.resources?.requests?.[name]).filter(isGiven);
-    const total = sum.map((quantity) => parseQuantity(quantity).nano).reduce((a, b) => a + b, 0n);
-    if (total > parseQuantity(request).nano)
+  for (const [name, sum] of Object.entries(aggregateRequests(spec))) {
+    const request = resources.requests?.[name];
+    if (request !== undefined && parseQuantity(sum).nano > parseQuantity(request).nano)
       errors.invalid(
         `${field}.requests[${name}]`,
         request,
-        `must be greater than or equal to aggregate container requests of ${sum.length === 1 ? sum[0] : total / ONE}`,
+        `must be greater than or equal to aggregate container requests of ${sum}`,
       );
   }
   for (const [i, container] of spec.containers.entries())
@@ -77,8 +77,6 @@ export function validatePodResources(
         );
     }
 }
-
-const isGiven = (value: string | undefined): value is string => value !== undefined;
 
 function requirementsOf(
   { limits = {}, requests = {}, claims = [] }: ResourceRequirements,
