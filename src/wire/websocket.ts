@@ -49,7 +49,7 @@ export function chooseSubprotocol(request: IncomingMessage, supported: readonly 
 }
 
 /**
- * Answers the handshake and takes the socket over. A client that does not keep to the handshake is answered by 400.
+ * Answers the handshake and takes the socket over; `protocol` is "" for none. A client that does not keep to the handshake is answered by 400.
  * @throws Failure WEBSOCKET_HANDSHAKE when the connection ended instead
  */
 export function acceptWebSocket(
@@ -58,7 +58,7 @@ export function acceptWebSocket(
   head: Buffer,
   protocol: string,
 ): Promise<WebSocketChannel> {
-  CHOSEN.set(request, protocol);
+  if (protocol !== "") CHOSEN.set(request, protocol);
   delete request.headers["sec-websocket-protocol"];
   return new Promise((resolve, reject) => {
     socket.once("close", () => {

@@ -7,7 +7,7 @@ import type { KubeletAddress } from "./location.ts";
 
 const PROTOCOL = "portforward.k8s.io";
 /** SPDY within WebSocket messages: the bytes are those of the connection to the kubelet. */
-const TUNNELLED = `SPDY/3.1+${PROTOCOL}`;
+export const TUNNELLED = `SPDY/3.1+${PROTOCOL}`;
 
 /** Serves port-forward to a client that tunnels SPDY through a WebSocket. */
 export async function forwardPorts(

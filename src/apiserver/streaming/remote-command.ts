@@ -15,7 +15,8 @@ const RESIZE = 4;
 /** v5: the next byte names a channel that ends. */
 const CLOSE = 255;
 const V5 = "v5.channel.k8s.io";
-const PROTOCOLS = [V5, "v4.channel.k8s.io"];
+/** Subprotocols of WebSocket that are served here, best first. */
+export const COMMAND_PROTOCOLS = [V5, "v4.channel.k8s.io"];
 /** What a kubelet speaks over SPDY, best first. */
 const SPDY_PROTOCOLS = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 const MAX_STATUS = 1 << 20;
@@ -41,9 +42,9 @@ export async function translate(
   path: string,
   streams: Streams,
 ): Promise<void> {
-  const protocol = chooseSubprotocol(request.raw, PROTOCOLS);
+  const protocol = chooseSubprotocol(request.raw, COMMAND_PROTOCOLS);
   if (protocol === undefined)
-    throw badRequest(`none of the offered WebSocket subprotocols is supported; use ${PROTOCOLS.join(" or ")}`);
+    throw badRequest(`none of the offered WebSocket subprotocols is supported; use ${COMMAND_PROTOCOLS.join(" or ")}`);
   const channel = await acceptWebSocket(request.raw, socket, head, protocol);
   const ended = new AbortController();
   // A client that does not read would hold up whoever ends the server.

@@ -1,13 +1,13 @@
 import type { Duplex } from "node:stream";
-import { asksForWebSocket } from "#wire";
+import { asksForWebSocket, chooseSubprotocol } from "#wire";
 import type { ApiHost } from "../ports.ts";
 import type { Access, ApiRequest, Route } from "../router.ts";
 import { badRequest } from "../status.ts";
 import { kubeletPath, type KubeletAccess } from "./kubelet-request.ts";
 import { assigned, locateContainer, locatePod, type KubeletAddress } from "./location.ts";
 import { serveLogs } from "./logs.ts";
-import { forwardPorts } from "./port-forward.ts";
-import { translate, type Streams } from "./remote-command.ts";
+import { forwardPorts, TUNNELLED } from "./port-forward.ts";
+import { COMMAND_PROTOCOLS, translate, type Streams } from "./remote-command.ts";
 import { tunnel } from "./tunnel.ts";
 
 interface Destination {
@@ -65,11 +65,24 @@ function upgrading(subresource: string, access: KubeletAccess, find: (request: A
     },
     upgrade: async (request: ApiRequest, socket: Duplex, head: Buffer) => {
       const { at, path, streams } = find(request);
-      if (!asksForWebSocket(request.raw)) await tunnel(request, socket, head, access, at, path);
+      if (!asksForWebSocket(request.raw) || isRuntimes(request, streams !== undefined))
+        await tunnel(request, socket, head, access, at, path);
       else if (streams === undefined) await forwardPorts(request, socket, head, access, at, path);
       else await translate(request, socket, head, access, at, path, streams);
     },
   };
+}
+
+/** Subprotocols of WebSocket that a runtime speaks itself. One that offers none means the first of them. */
+const COMMAND = ["channel.k8s.io", "base64.channel.k8s.io", "v4.base64.channel.k8s.io"];
+const FORWARD = ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
+
+/** Whether the client speaks none of the subprotocols that are served here, but one that its kubelet passes on. */
+function isRuntimes({ raw }: ApiRequest, command: boolean): boolean {
+  if (chooseSubprotocol(raw, command ? COMMAND_PROTOCOLS : [TUNNELLED]) !== undefined) return false;
+  const offered = raw.headers["sec-websocket-protocol"] ?? "";
+  const named = offered.split(",").some((one) => one.trim() !== "" && !one.includes(".authorization."));
+  return !named || chooseSubprotocol(raw, command ? COMMAND : FORWARD) !== undefined;
 }
 
 function commandDestination(host: ApiHost, request: ApiRequest, endpoint: "exec" | "attach"): Destination {

@@ -423,6 +423,34 @@ test("port-forward: SPDY inside WebSocket messages, and SPDY alone", async (t) =
   );
 });
 
+test("older subprotocols go through to the runtime, which speaks them, without the client's credentials", async (t) => {
+  const { address, kubelet } = await stage(t, {
+    webSocket: async (channel) => {
+      for await (const message of channel.receive())
+        await channel.send(Buffer.from(`${channel.protocol} heard ${message.toString()}`));
+    },
+  });
+  const forward = "/api/v1/namespaces/default/pods/one/portforward?ports=80,81";
+  const cases: readonly (readonly [path: string, offered: string[], chosen: string])[] = [
+    [`${EXEC}?command=x&stdout=1`, ["v4.base64.channel.k8s.io"], "v4.base64.channel.k8s.io"],
+    [`${EXEC}?command=x&stdout=1`, ["channel.k8s.io"], "channel.k8s.io"],
+    [`${EXEC}?command=x&stdout=1`, [], ""],
+    [forward, ["base64url.bearer.authorization.k8s.io.c2VjcmV0", "v4.channel.k8s.io"], "v4.channel.k8s.io"],
+  ];
+  for (const [path, offered, chosen] of cases) {
+    const ws = new WebSocket(`ws://${address}${path}`, offered);
+    await once(ws, "open");
+    ws.send("hello");
+    const [answer] = (await once(ws, "message")) as [Buffer];
+    assert.equal(answer.toString(), `${chosen} heard hello`);
+    ws.close();
+    await once(ws, "close");
+  }
+  assert.equal(kubelet.asked[0]?.line, "GET /exec/default/one/c?command=x&output=1");
+  assert.equal(kubelet.asked.at(-1)?.line, "GET /portForward/default/one?port=80&port=81");
+  assert.ok(kubelet.asked.every(({ headers }) => !JSON.stringify(headers).includes("bearer")));
+});
+
 test("logs come as the kubelet sends them, and its refusals as a Status", async (t) => {
   const { address, kubelet } = await stage(t, {
     plain: (request, response) => {

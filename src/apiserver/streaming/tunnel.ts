@@ -1,13 +1,16 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { joinStreams } from "#wire";
+import { asksForWebSocket, joinStreams } from "#wire";
 import type { ApiRequest } from "../router.ts";
 import { askKubelet, errorText, type KubeletAccess } from "./kubelet-request.ts";
 import type { KubeletAddress } from "./location.ts";
 
-/** Of a request for SPDY, what a kubelet has to know. The client's credentials stay here. */
-const PASSED = ["x-stream-protocol-version", "upgrade", "connection"];
-const RETURNED = ["x-stream-protocol-version", "upgrade", "connection"];
+const UPGRADE = ["upgrade", "connection", "x-stream-protocol-version", "sec-websocket-protocol"];
+/** Of a request to upgrade, what a kubelet has to know. The client's credentials stay here. */
+const PASSED = [...UPGRADE, "sec-websocket-key", "sec-websocket-version"];
+const RETURNED = [...UPGRADE, "sec-websocket-accept"];
+/** A bearer token among the subprotocols, as browsers send it. */
+const CREDENTIAL = /^base64url\.bearer\.authorization\.k8s\.io\./;
 
 /** Hands a client's upgraded connection to a kubelet as it is: what they say to each other is theirs. */
 export async function tunnel(
@@ -19,7 +22,12 @@ export async function tunnel(
   path: string,
 ): Promise<void> {
   const headers = Object.fromEntries(PASSED.flatMap((name) => headersOf(request.raw, name)));
-  const answer = await askKubelet(access, at, { method: "POST", path, headers, signal: request.signal });
+  const offered = headers["sec-websocket-protocol"]?.flatMap((line) => line.split(",").map((one) => one.trim()));
+  const protocols = offered?.filter((one) => !CREDENTIAL.test(one)) ?? [];
+  delete headers["sec-websocket-protocol"];
+  if (protocols.length > 0) headers["sec-websocket-protocol"] = [protocols.join(", ")];
+  const method = asksForWebSocket(request.raw) ? "GET" : "POST";
+  const answer = await askKubelet(access, at, { method, path, headers, signal: request.signal });
   if (!answer.upgraded) {
     await refuse(socket, answer.response);
     return;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { openPki, SpdyConnection, type Pki, type SpdyStream } from "#wire";
+import { acceptWebSocket, openPki, SpdyConnection, type Pki, type SpdyStream, type WebSocketChannel } from "#wire";
 
 /** A kubelet that speaks SPDY and does as a test says. */
 export interface FakeKubelet extends AsyncDisposable {
@@ -19,6 +19,8 @@ export interface FakeKubeletPlan {
   readonly forward?: (stream: SpdyStream) => void;
   /** Answers what does not upgrade; by default by 404. */
   readonly plain?: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Called with each WebSocket, which its runtime would speak. */
+  readonly webSocket?: (channel: WebSocketChannel) => Promise<void>;
   /** Refuses upgrades with this text. */
   readonly refuse?: string;
 }
@@ -46,6 +48,11 @@ export async function startFakeKubelet(directory: string, plan: FakeKubeletPlan)
     socket.on("error", () => {});
     if (plan.refuse !== undefined) {
       socket.end(`HTTP/1.1 404 Not Found\r\nContent-Length: ${plan.refuse.length}\r\n\r\n${plan.refuse}`);
+      return;
+    }
+    if (request.headers.upgrade === "websocket") {
+      const chosen = (request.headers["sec-websocket-protocol"] ?? "").split(",")[0] ?? "";
+      void acceptWebSocket(request, socket, head, chosen).then((channel) => plan.webSocket?.(channel));
       return;
     }
     const forwarding = request.url?.startsWith("/portForward/");
