@@ -62,6 +62,8 @@ export class Objects {
       object.metadata.name = generateName(metadata.generateName);
     }
     resource.default?.(object, this.policy);
+    // What is added from here on is the server's, and no manager's.
+    options.manage?.(object, undefined);
     resource.prepareCreate?.(object, this.policy);
     const errors = new FieldErrors();
     validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
@@ -72,7 +74,6 @@ export class Objects {
     const existing = this.storage.get(resource.storedAs, namespace, name);
     if (existing !== undefined)
       throw alreadyExists(resource, name, existing.object.metadata?.deletionTimestamp !== undefined);
-    options.manage?.(object, undefined);
     resource.admit?.(object, (storedAs, space, of) => this.storage.get(storedAs, space, of)?.object);
     object = normal(resource, object);
     return this.#write(resource, namespace, name, object, options.dryRun);

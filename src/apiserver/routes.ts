@@ -5,6 +5,7 @@ import { finalize } from "./finalize.ts";
 import { pods } from "./kinds/pod.ts";
 import { apiVersionOf, type Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
+import type { ServedResource } from "./openapi/index.ts";
 import { bind, evict } from "./pod-parts.ts";
 import type { Access, ApiRequest, Route } from "./router.ts";
 import { requestToken } from "./token-request.ts";
@@ -30,7 +31,7 @@ const part = (
 
 const EDITED = ["get", "patch", "update"] as const;
 
-export const SUBRESOURCES: readonly Subresource[] = [
+const SUBRESOURCES: readonly Subresource[] = [
   part("namespaces", "finalize", "Namespace", ["update"]),
   part("namespaces", "status", "Namespace", EDITED),
   part("nodes", "status", "Node", EDITED),
@@ -50,6 +51,19 @@ export const servedBy = (resources: readonly Resource[]): Served => ({
   subresources: SUBRESOURCES,
   questions: QUESTIONS,
 });
+
+const PART_TYPES: Readonly<Record<string, string>> = { Binding: "v1.Binding", TokenRequest: "authn.TokenRequest" };
+
+/** What OpenAPI tells: the resources with their parts, and what can only be asked. */
+export function describedBy(resources: readonly Resource[]): ServedResource[] {
+  const described = resources.map((resource): ServedResource => {
+    const parts = SUBRESOURCES.filter((sub) => sub.of === resource.resource && sub.ofGroup === resource.group);
+    const typeOf = ({ kind }: Subresource): string =>
+      kind === resource.kind ? resource.type : (PART_TYPES[kind] ?? "");
+    return { ...resource, subresources: parts.map((sub) => ({ ...sub, type: typeOf(sub) })) };
+  });
+  return [...described, ...QUESTIONS.map((question) => ({ ...question, verbs: ["create"] }))];
+}
 
 type Params = Readonly<Record<string, string>>;
 type Handle = (request: ApiRequest, response: ServerResponse) => Promise<void> | void;

@@ -18,7 +18,7 @@ import { PageNotFound, accessOf, missing, unknownAccess } from "./paths.ts";
 import type { ApiHost } from "./ports.ts";
 import { sendError, sendJson, sendPlain } from "./respond.ts";
 import { Router, type ApiRequest, type Match } from "./router.ts";
-import { resourceRoutes, servedBy, SUBRESOURCES } from "./routes.ts";
+import { describedBy, resourceRoutes, servedBy } from "./routes.ts";
 import { core, methodNotAllowed, notFound, statusOf, StatusError } from "./status.ts";
 import { Storage } from "./storage.ts";
 import { streamingRoutes } from "./streaming/index.ts";
@@ -83,18 +83,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens, fixed }),
     ...discoveryRoutes(served),
     ...(tokens.routes ?? []),
-    ...openApiRoutes(
-      RESOURCES.map((resource) => ({
-        ...resource,
-        subresources: SUBRESOURCES.filter((sub) => sub.of === resource.resource && sub.ofGroup === resource.group).map(
-          (sub) => ({
-            ...sub,
-            type: sub.kind === resource.kind ? resource.type : "",
-          }),
-        ),
-      })),
-      `v1.36.2`,
-    ),
+    ...openApiRoutes(describedBy(RESOURCES), `v1.36.2`),
     { methods: ["GET"], path: "/version", handle: (request, response) => sendJson(request, response, 200, version) },
     ...["/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"].map((path) => ({
       methods: ["GET"],

@@ -182,7 +182,8 @@ function pruned(object: unknown, before: FieldSet, kept: readonly FieldSet[], ro
   const stays = new Set(kept.flatMap((set) => [...set].flatMap(withAncestors)));
   const dropped = new Set([...before].flatMap(withAncestors).filter((path) => !stays.has(path)));
   let result = object;
-  for (const path of [...dropped].sort((a, b) => b.length - a.length)) result = removeAt(result, steps(path), root);
+  // From the outside in: an item can be found only as long as it has its keys.
+  for (const path of [...dropped].sort((a, b) => a.length - b.length)) result = removeAt(result, steps(path), root);
   return result as Record<string, unknown>;
 }
 

@@ -1,5 +1,6 @@
 import { structOf, target, type Field, type Type } from "#k8s";
 import documentation from "./documentation.json" with { type: "json" };
+import { ENUMS } from "./enums.ts";
 
 /** A JSON schema with Kubernetes' extensions, as far as it is used here. */
 export interface Schema {
@@ -10,6 +11,7 @@ export interface Schema {
   readonly type?: string;
   readonly format?: string;
   readonly default?: unknown;
+  readonly enum?: readonly string[];
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
@@ -116,13 +118,15 @@ const ATOMIC = new Set(
 
 function fieldSchema(type: string, name: string, field: Field, dialect: Dialect, visit: (t: string) => void): Schema {
   const said = docs[type];
-  const description = said?.fields[name];
+  const values = ENUMS.get(`${type}.${name}`);
+  const description = described(said?.fields[name] ?? "", values);
   const value = typeSchema(field.type, said?.int64?.includes(name) ? "int64" : "int32", dialect, visit);
   const fallback = DEFAULTS[`${type}.${name}`];
   const strategy = [field.merges ? "merge" : "", field.retainKeys ? "retainKeys" : ""].filter(Boolean).join(",");
   const around: Schema = {
     ...(description ? { description } : {}),
     ...(fallback === undefined ? {} : { default: fallback }),
+    ...(values === undefined ? {} : { enum: values }),
     ...(field.keys.length === 0 ? {} : { "x-kubernetes-list-map-keys": field.keys }),
     ...(target(field.type).kind === "list" ? { "x-kubernetes-list-type": field.list ?? "atomic" } : {}),
     ...(field.atomic && target(field.type).kind === "map" ? { "x-kubernetes-map-type": "atomic" } : {}),
@@ -132,6 +136,12 @@ function fieldSchema(type: string, name: string, field: Field, dialect: Dialect,
   return dialect === 3 && value.$ref !== undefined && Object.keys(around).length > 0
     ? { ...around, allOf: [value] }
     : { ...value, ...around };
+}
+
+/** What is said of a field, with the values it may have. */
+function described(text: string, values: readonly string[] | undefined): string {
+  if (values === undefined) return text;
+  return `${text}\n\nPossible enum values:\n${values.map((value) => ` - \`${JSON.stringify(value)}\``).join("\n")}`;
 }
 
 function typeSchema(type: Type, int: string, dialect: Dialect, visit: (t: string) => void): Schema {

@@ -5,6 +5,8 @@ import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { Router, type ApiRequest } from "../router.ts";
 import { statusOf } from "../status.ts";
+import { definitionName } from "./definitions.ts";
+import { ENUMS } from "./enums.ts";
 import { openApiRoutes, type ServedResource } from "./index.ts";
 
 const ALL = ["create", "get", "list", "watch", "update", "patch", "delete", "deletecollection"];
@@ -23,11 +25,14 @@ const RESOURCES: readonly ServedResource[] = [
     ...pods,
     subresources: [
       { ...pods, name: "status", verbs: ["get", "update", "patch"] },
+      { ...pods, name: "log", verbs: ["get"] },
+      { ...pods, name: "exec", kind: "PodExecOptions", type: "", verbs: ["create", "get"] },
       { ...pods, name: "eviction", group: "policy", kind: "Eviction", type: "", verbs: ["create"] },
     ],
   },
   core("Node", "nodes"),
   core("ConfigMap", "configmaps"),
+  core("Namespace", "namespaces"),
   { ...core("Lease", "leases"), group: "coordination.k8s.io", type: "coordination.Lease" },
 ];
 
@@ -146,4 +151,39 @@ test("the form of the answer follows Accept: protobuf for old clients, JSON by d
   const zipped = await fetch(`${base}/openapi/v2`, { headers: { "accept-encoding": "gzip" } });
   assert.equal(zipped.headers.get("content-encoding"), "gzip");
   assert.equal(((await zipped.json()) as { swagger: string }).swagger, "2.0");
+});
+
+test("a field that is bound to some values names them, in its schema and in its words", async (t) => {
+  const base = await serve(t);
+  const { paths } = await index(base);
+  const { components } = await get<Document>(base + paths["api/v1"]?.serverRelativeURL);
+  const field = components.schemas["io.k8s.api.core.v1.Container"]?.properties?.["imagePullPolicy"];
+  assert.deepEqual(field?.["enum"], ["Always", "IfNotPresent", "Never"]);
+  assert.match(
+    String(field?.["description"]),
+    /\n\nPossible enum values:\n - `"Always"`\n - `"IfNotPresent"`\n - `"Never"`$/,
+  );
+  const types = new Set([...ENUMS.keys()].map((key) => key.slice(0, key.lastIndexOf("."))));
+  for (const type of types) {
+    const schema = components.schemas[definitionName(type)];
+    const bound = [...ENUMS.keys()]
+      .filter((key) => key.startsWith(`${type}.`))
+      .map((key) => key.slice(type.length + 1));
+    for (const name of bound) assert.ok(Array.isArray(schema?.properties?.[name]?.["enum"]), `${type}.${name}`);
+  }
+});
+
+test("a log and a connection take what they take, and give text", async (t) => {
+  const base = await serve(t);
+  const { paths } = await get<Document>(`${base}/openapi/v2`);
+  const log = paths["/api/v1/namespaces/{namespace}/pods/{name}/log"]?.["get"];
+  assert.deepEqual([log?.["operationId"], log?.["x-kubernetes-action"]], ["readCoreV1NamespacedPodLog", "get"]);
+  assert.ok(log?.parameters.some(({ name }) => name === "tailLines"));
+  const exec = paths["/api/v1/namespaces/{namespace}/pods/{name}/exec"]?.["post"];
+  assert.deepEqual(
+    [exec?.["operationId"], exec?.["x-kubernetes-action"], exec?.["x-kubernetes-group-version-kind"]],
+    ["connectCoreV1PostNamespacedPodExec", "connect", { group: "", kind: "PodExecOptions", version: "v1" }],
+  );
+  const read = paths["/api/v1/namespaces/{namespace}/pods/{name}"]?.["get"];
+  assert.deepEqual(read?.parameters, [], "what is read takes no body");
 });

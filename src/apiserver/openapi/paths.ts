@@ -80,6 +80,34 @@ const PARAMETERS: Readonly<Record<string, readonly Parameter[]>> = {
   deletecollection: [...DELETES, ...LISTS],
 };
 
+const CONTAINER = query("container", "string", "Which container; the first, or the annotated one, by default.");
+const STREAMS: readonly Parameter[] = [
+  CONTAINER,
+  query("stderr", "boolean", "Send standard error."),
+  query("stdin", "boolean", "Take standard input."),
+  query("stdout", "boolean", "Send standard output."),
+  query("tty", "boolean", "Give the process a terminal."),
+];
+const COMMAND = query("command", "string", "What to run, a word at a time, without a shell.");
+/** What parts of a Pod that are no objects take, by their name. */
+const CONNECTIONS: Readonly<Record<string, readonly Parameter[]>> = {
+  attach: STREAMS,
+  exec: [COMMAND, ...STREAMS],
+  portforward: [query("ports", "integer", "Which ports; needed where WebSockets are used.")],
+};
+const LOGS: readonly Parameter[] = [
+  CONTAINER,
+  query("follow", "boolean", "Go on as more is written."),
+  query("insecureSkipTLSVerifyBackend", "boolean", "Take the kubelet's certificate unseen."),
+  query("limitBytes", "integer", "At most so many bytes."),
+  query("pretty", "string", "Pretty-print what is no log."),
+  query("previous", "boolean", "Of the container that ended before this one."),
+  query("sinceSeconds", "integer", "Not older than so many seconds."),
+  query("stream", "string", "All, Stdout or Stderr."),
+  query("tailLines", "integer", "The last so many lines."),
+  query("timestamps", "boolean", "Begin each line with its time."),
+];
+
 /** `/api/v1` or `/apis/GROUP/VERSION`. */
 export function groupPath({ group, version }: { readonly group: string; readonly version: string }): string {
   return group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
@@ -88,11 +116,13 @@ export function groupPath({ group, version }: { readonly group: string; readonly
 /** The paths of these resources, with what may be done at each. */
 export function pathsOf(resources: readonly ServedResource[], dialect: Dialect): Record<string, Json> {
   const paths: Record<string, Json> = {};
-  const add = (path: string, kind: ServedKind, found: readonly Doing[], id: string): void => {
+  type Describe = (doing: Doing) => Json;
+  const add = (path: string, kind: ServedKind, found: readonly Doing[], id: string, describe?: Describe): void => {
     if (found.length === 0) return;
     const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? "");
+    const of = describe ?? ((doing: Doing): Json => operation(kind, doing, id, dialect));
     paths[path] = {
-      ...Object.fromEntries(found.map((doing) => [doing.method, operation(kind, doing, id, dialect)])),
+      ...Object.fromEntries(found.map((doing) => [doing.method, of(doing)])),
       parameters: names.map((name) =>
         parameter({ name, in: "path", type: "string", description: `The ${name} of the object.` }, dialect),
       ),
@@ -111,7 +141,10 @@ export function pathsOf(resources: readonly ServedResource[], dialect: Dialect):
         (m) => sub.verbs.includes(m.verb) && (m.where === "item" || (m.where === "collection" && m.verb === "create")),
       );
       const suffix = sub.name.charAt(0).toUpperCase() + sub.name.slice(1);
-      add(`${collection}/{name}/${sub.name}`, sub, found, scoped + one.kind + suffix);
+      const id = scoped + one.kind + suffix;
+      const special = sub.name === "log" || sub.name in CONNECTIONS;
+      const describe = special ? (doing: Doing): Json => connection(sub, doing, id, dialect) : undefined;
+      add(`${collection}/{name}/${sub.name}`, sub, found, id, describe);
     }
   }
   return paths;
@@ -145,10 +178,27 @@ function operation(kind: ServedKind, { method, action }: Doing, id: string, dial
     operationId,
     consumes: body === undefined ? ["*/*"] : mimes,
     produces: MIMES,
-    parameters:
-      takes === undefined ? parameters : [{ name: "body", in: "body", required, schema: takes }, ...parameters],
+    parameters: body === undefined ? parameters : [{ name: "body", in: "body", required, schema: body }, ...parameters],
     responses: { "200": { ...answer, schema: result } },
     ...extensions,
+  };
+}
+
+/** A log, or a connection: what goes through it is text, and no object. */
+function connection(sub: ServedSubresource, { method, action }: Doing, id: string, dialect: Dialect): Json {
+  const isLog = sub.name === "log";
+  const parameters = (isLog ? LOGS : (CONNECTIONS[sub.name] ?? [])).map((one) => parameter(one, dialect));
+  const text: Schema = { type: "string" };
+  const mimes = isLog ? ["text/plain", ...MIMES] : ["*/*"];
+  const content = Object.fromEntries(mimes.map((type) => [type, { schema: text }]));
+  const word = method === "get" ? "Get" : "Post";
+  return {
+    operationId: isLog ? `read${groupWord(sub)}${id}` : `connect${groupWord(sub)}${word}${id}`,
+    ...(dialect === 3 ? {} : { consumes: ["*/*"], produces: mimes }),
+    parameters,
+    responses: { "200": { description: "OK", ...(dialect === 3 ? { content } : { schema: text }) } },
+    "x-kubernetes-action": isLog ? action : "connect",
+    "x-kubernetes-group-version-kind": groupVersionKind(sub),
   };
 }
 
