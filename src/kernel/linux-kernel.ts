@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { resolve } from "node:path";
 import { Failure, bytesOf } from "#base";
 import type { ErofsMount, Kernel, MountFlags } from "./kernel.ts";
@@ -154,7 +154,8 @@ function attributesOf(flags: MountFlags, value = true): number {
 
 /** The options of the mount that `path` lies on. */
 function optionsAt(path: string): ReadonlySet<string> {
-  const absolute = resolve(path);
+  // An open file's name in /proc says nothing of where the file lies.
+  const absolute = path.startsWith("/proc/self/fd/") ? readlinkSync(path) : resolve(path);
   const covers = (target: string) => target === "/" || absolute === target || absolute.startsWith(`${target}/`);
   const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo")).filter((entry) => covers(entry.target));
   const longest = Math.max(0, ...mounts.map((entry) => entry.target.length));

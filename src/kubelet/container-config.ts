@@ -9,7 +9,6 @@ import { type AnyContainer, graceSecondsOf, nameOf, namespaceOf, specOf, uidOf }
 import { isRecursivelyReadOnly } from "./recursive-read-only.ts";
 import { resourcesOf } from "./resources.ts";
 import { containerSecurity, type ImageUser } from "./security.ts";
-import { resolveSubPath } from "./sub-path.ts";
 
 /** An image volume that is here: what it resolved to when the Pod first needed it, and what that is called in a status. */
 export interface PinnedImage {
@@ -28,6 +27,12 @@ export interface ContainerSettings {
   readonly attempt: number;
   /** Host paths of volumes that are no images. */
   readonly volumePaths: ReadonlyMap<string, string>;
+  /** Where a sub path of such a volume is, held so that nobody can put something else in its place. */
+  readonly subPath: (request: {
+    readonly volume: string;
+    readonly index: number;
+    readonly subPath: string;
+  }) => Promise<string>;
   /** By volume name. */
   readonly imageVolumes: ReadonlyMap<string, PinnedImage>;
   /** Files that the kubelet itself puts into the container. */
@@ -95,7 +100,7 @@ export function imageVolumesOf(pod: Pod, container: AnyContainer): Volume[] {
 async function mountsOf(settings: ContainerSettings): Promise<MountInit[]> {
   const { pod, container } = settings;
   const mounts: MountInit[] = [];
-  for (const mount of container.volumeMounts ?? []) {
+  for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     const volume = specOf(pod).volumes?.find(({ name }) => name === mount.name);
     if (!volume)
       throw new Failure(
@@ -116,7 +121,7 @@ async function mountsOf(settings: ContainerSettings): Promise<MountInit[]> {
         throw new Failure("FAILED_PRECONDITION", "NO_VOLUME", `volume ${JSON.stringify(volume.name)} is not ready`);
       mounts.push({
         ...common,
-        hostPath: subPath === "" ? path : await resolveSubPath(path, subPath),
+        hostPath: subPath === "" ? path : await settings.subPath({ volume: volume.name, index, subPath }),
         readonly: mount.readOnly === true || isReadOnly(volume),
       });
     }

@@ -117,6 +117,12 @@ async function settingsOf(kubelet: Kubelet, request: StartRequest): Promise<Cont
     env: await environmentOf(pod, container, kubelet.objects, request.facts, await kubelet.services.variablesFor(pod)),
     attempt,
     volumePaths: request.volumePaths,
+    subPath: ({ volume, index, subPath }) =>
+      kubelet.volumes.subPath({
+        volumePath: request.volumePaths.get(volume) ?? "",
+        subPath,
+        mount: join(uidOf(pod), "volume-subpaths", volume, container.name, String(index)),
+      }),
     imageVolumes: request.imageVolumes,
     hostsFile: hosts,
     terminationFile,

@@ -1,5 +1,5 @@
-import { chmod, chown, lstat, mkdir, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, chown, lstat, mkdir, readlink, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { errnoOf, Failure, messageOf } from "#base";
 import type { Volume } from "#k8s";
 import type { Kernel } from "#kernel";
@@ -7,6 +7,7 @@ import { type Ownership, writePayload } from "./payload.ts";
 import { commonUser, payloadOf, type PayloadContext } from "./payload-sources.ts";
 import { specOf, uidOf } from "./pod.ts";
 import { parseQuantity } from "./quantity.ts";
+import { openSubPath } from "./sub-path.ts";
 
 export interface Volumes {
   /**
@@ -16,7 +17,14 @@ export interface Volumes {
    * @throws Failure whose message names the volume, in the words of a `FailedMount` event
    */
   prepare(context: PayloadContext): Promise<ReadonlyMap<string, string>>;
-  /** Unmounts what is in memory; the rest stays. */
+  /**
+   * The host path for a container's mount of one directory or file of a volume, made where it is missing. It is bound at `mount`
+   * below the Pods' directory, so that it stays what it is however the volume's names change.
+   *
+   * @throws Failure UNSAFE_PATH where `subPath` leads out of the volume
+   */
+  subPath(request: { readonly volumePath: string; readonly subPath: string; readonly mount: string }): Promise<string>;
+  /** Unmounts what is in memory, and sub paths; the rest stays. */
   unmount(podUid: string): Promise<void>;
   /** Unmounts and deletes everything of the Pod, its emptyDirs included. */
   teardown(podUid: string): Promise<void>;
@@ -93,6 +101,18 @@ export function createVolumes({ podsDir, kernel }: VolumesOptions): Volumes {
         }
       }
       return paths;
+    },
+    async subPath({ volumePath, subPath, mount }) {
+      await using found = await openSubPath(volumePath, subPath);
+      // Without mounts the path is as good as it was a moment ago.
+      if (!kernel) return await readlink(found.path);
+      const target = join(podsDir, mount);
+      kernel.unmount(target);
+      await rm(target, { recursive: true, force: true });
+      await mkdir(found.isDirectory ? target : dirname(target), { recursive: true, mode: 0o750 });
+      if (!found.isDirectory) await writeFile(target, "");
+      kernel.bind(found.path, target, {});
+      return target;
     },
     async unmount(podUid) {
       for (const target of mountsBelow(podUid).reverse()) kernel?.unmount(target);
