@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { Option, type Command } from "commander";
-import { Failure } from "#base";
+import { Failure, isFailure } from "#base";
 import { hexOf, type Platform } from "#oci";
 import {
   referenceOf,
@@ -8,6 +8,7 @@ import {
   type PruneRequest,
   type PushRequest,
   type StoredObject,
+  type Volume,
   type Watermark,
 } from "#engine";
 import { placesOf, watermarksOf, withOutput, withPlaces, withWatermarks } from "./flags.ts";
@@ -69,20 +70,27 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
             "NOT_STORED",
             `${reference} is not in the store, and --pull=never forbids to ask`,
           );
-        const { digest } = stored ?? (await pull(engine, reference, options));
         const target = resolve(dir);
-        const volume = await engine.publish(
-          {
-            owner: ownerOf(target),
-            digest,
-            target,
-            exec: options["exec"] === true,
-            ...(typeof options["subPath"] === "string" ? { subPath: options["subPath"] } : {}),
+        const publish = ({ digest }: StoredObject): Promise<Volume> =>
+          engine.publish(
+            {
+              owner: ownerOf(target),
+              digest,
+              target,
+              exec: options["exec"] === true,
+              ...(typeof options["subPath"] === "string" ? { subPath: options["subPath"] } : {}),
+            },
+            { signal },
+          );
+        const volume = await publish(stored ?? (await pull(engine, reference, options))).catch(
+          async (error: unknown) => {
+            // Until it is mounted nobody holds it, and whoever prunes at that moment takes it away.
+            if (!isFailure(error, "NOT_FOUND") || options["pull"] === "never") throw error;
+            return await publish(await pull(engine, reference, options));
           },
-          { signal },
         );
         if (options["output"] === "json") json(volume);
-        else print(`${digest} on ${target}\n`);
+        else print(`${volume.digest} on ${target}\n`);
       }),
     );
 

@@ -31,7 +31,7 @@ interface Called {
 /** Runs a command line against an engine that answers as told, and returns what the person sees. */
 async function orlop(
   argv: string,
-  given: { stored?: boolean; volumes?: Volume[]; fail?: Error; checks?: Check[] } = {},
+  given: { stored?: boolean; volumes?: Volume[]; fail?: Error; checks?: Check[]; isPruned?: boolean } = {},
 ): Promise<{ code: number; out: string; err: string; called: Called }> {
   const called: Called = { published: [], pushed: [], pulled: [], up: [], unpublished: [], pruned: [] };
   const engine: Partial<Engine> = {
@@ -43,6 +43,8 @@ async function orlop(
     },
     publish: (request) => {
       called.published.push(request);
+      if (given.isPruned === true && called.published.length === 1)
+        return Promise.reject(new Failure("NOT_FOUND", "NOT_FOUND", "it is not in the store"));
       return Promise.resolve({ subPath: "", exec: false, mounted: true, ...request });
     },
     unpublish: (owner) => Promise.resolve(void called.unpublished.push(owner)),
@@ -144,6 +146,13 @@ suite("objects", () => {
     assert.deepEqual(present.called.published, [
       { owner: "mount:/mnt/x", digest: object.digest, target: "/mnt/x", exec: true, subPath: "dir" },
     ]);
+  });
+
+  test("mount pulls again what is pruned before it is mounted, unless it may not", async () => {
+    const { code, called } = await orlop("mount quay.io/crio/artifact:v1 /mnt", { stored: true, isPruned: true });
+    assert.deepEqual([code, called.pulled.length, called.published.length], [0, 1, 2]);
+    const never = await orlop("mount --pull never quay.io/crio/artifact:v1 /mnt", { stored: true, isPruned: true });
+    assert.deepEqual([never.code, never.called.pulled], [1, []]);
   });
 
   test("mount --pull=never says that it may not ask", async () => {
