@@ -3,8 +3,13 @@ import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { connect as connectHttp2, createServer as createHttp2, type ClientHttp2Session } from "node:http2";
-import { connect as connectSocket } from "node:net";
+import {
+  connect as connectHttp2,
+  createServer as createHttp2,
+  type ClientHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { connect as connectSocket, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -153,6 +158,67 @@ test("a cancelled call is cancelled behind, and a server that dies ends the call
   const third = client.open("/x.Y/Wait");
   const { code, details } = await statusOf(third);
   assert.deepEqual([code, details.includes(`containerd does not answer on ${at.server.socket}: connect`)], [14, true]);
+});
+
+/** A server that knows no gRPC, and what it does with each stream. */
+async function behind(onStream: (stream: ServerHttp2Stream) => void) {
+  const dir = mkdtempSync(join(tmpdir(), "orlop-wire-"));
+  const upstream = join(dir, "s");
+  const listen = join(dir, "proxy");
+  const server = createHttp2();
+  server.on("stream", onStream);
+  server.listen(upstream);
+  await once(server, "listening");
+  const proxy = await serveGrpcProxy({ listen, upstream, upstreamName: "containerd", taken: [] });
+  const session = connectHttp2("http://localhost", { createConnection: () => connectSocket(listen) });
+  return {
+    session,
+    async [Symbol.asyncDispose]() {
+      session.destroy();
+      await proxy[Symbol.asyncDispose]();
+      server.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const REQUEST = { ":method": "POST", ":path": "/x.Y/Upload", "content-type": "application/grpc", te: "trailers" };
+
+test("callers that go in the moment of their answer do no harm", { timeout: 20_000 }, async () => {
+  await using at = await behind((stream) => {
+    stream.on("error", () => undefined);
+    stream.respond({ ":status": 200 }, { waitForTrailers: true });
+    stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.end("answer");
+  });
+  for (let i = 0; i < 300; i++) {
+    const call = at.session.request(REQUEST, { endStream: true });
+    call.on("error", () => undefined);
+    const closed = once(call, "close");
+    if (i % 3 === 0) setImmediate(() => call.close(8));
+    else call.once("response", () => call.close(8));
+    await closed;
+  }
+});
+
+test("a server that takes the connection and closes it is unavailable", { timeout: 20_000 }, async () => {
+  const dir = mkdtempSync(join(tmpdir(), "orlop-wire-"));
+  const server = createServer((socket) => socket.destroy()).listen(join(dir, "s"));
+  await once(server, "listening");
+  const options = { listen: join(dir, "proxy"), upstream: join(dir, "s"), upstreamName: "containerd", taken: [] };
+  const proxy = await serveGrpcProxy(options);
+  try {
+    using client = rawClient(options.listen);
+    for (let i = 0; i < 20; i++) {
+      const call = client.open("/x.Y/Z");
+      call.end();
+      assert.equal((await statusOf(call)).code, 14);
+    }
+  } finally {
+    await proxy[Symbol.asyncDispose]();
+    server.close();
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test("when the server behind comes back, calls reach it again", async () => {

@@ -20,6 +20,7 @@ export class Upstream {
   readonly #path: string;
   readonly #name: string;
   #session: Promise<ClientHttp2Session> | undefined;
+  #last: ClientHttp2Session | undefined;
 
   constructor(path: string, name: string) {
     this.#path = path;
@@ -90,19 +91,22 @@ export class Upstream {
     });
     session.once("connect", () => opening.resolve(session));
     session.once("goaway", forget);
-    session.once("close", forget);
+    session.once("close", () => {
+      forget();
+      opening.reject(this.unavailable("it closed the connection"));
+    });
     session.on("error", (error) => {
       forget();
       opening.reject(this.unavailable(error));
     });
+    this.#last = session;
     return opening.promise;
   }
 
   [Symbol.dispose](): void {
-    void this.#session?.then(
-      (session) => session.destroy(),
-      () => {},
-    );
+    // Perhaps it is not connected yet, and nobody waits for it any more.
+    this.#session?.catch(() => undefined);
+    this.#last?.destroy();
   }
 }
 
@@ -117,10 +121,9 @@ export async function pass(stream: ServerHttp2Stream, headers: Headers, upstream
   try {
     behind = await upstream.open(headers);
   } catch (error) {
-    if (!stream.destroyed) refuse(stream, error);
-    return;
+    return refuse(stream, error);
   }
-  if (stream.destroyed) return behind.close(constants.NGHTTP2_CANCEL);
+  if (stream.closed) return behind.close(constants.NGHTTP2_CANCEL);
   let trailers: Headers | undefined;
   let broken: Error | undefined;
   const ended = new Promise<void>((resolve) => {
@@ -131,25 +134,29 @@ export async function pass(stream: ServerHttp2Stream, headers: Headers, upstream
     behind.once("close", resolve);
   });
   behind.once("response", (response, flags) => {
-    if (stream.destroyed) return;
+    if (stream.closed) return;
     const isLast = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     stream.respond(response, isLast ? { endStream: true } : { waitForTrailers: true });
-    if (isLast) return;
+    if (isLast) {
+      // Unread it would never close.
+      behind.resume();
+      return;
+    }
     const lost = (): Headers => statusTrailers("UNAVAILABLE", upstream.unavailable(broken ?? "it went away").message);
     const close = (): void => {
-      if (!stream.destroyed) stream.sendTrailers(trailers ?? lost());
+      if (!stream.closed) stream.sendTrailers(trailers ?? lost());
     };
     stream.once("wantTrailers", () => void ended.then(close));
     behind.pipe(stream);
   });
   stream.pipe(behind);
   stream.once("close", () => {
-    if (!behind.destroyed)
+    if (!behind.closed)
       behind.close(stream.rstCode === constants.NGHTTP2_NO_ERROR ? constants.NGHTTP2_CANCEL : stream.rstCode);
   });
   behind.once("error", (error) => (broken = error));
   behind.once("close", () => {
-    if (stream.destroyed || behind.readableEnded) return;
+    if (stream.closed || behind.readableEnded) return;
     if (!stream.headersSent) refuse(stream, upstream.unavailable(broken ?? "it went away"));
     else if (behind.rstCode !== constants.NGHTTP2_NO_ERROR && !broken) stream.close(behind.rstCode);
     else stream.end();
@@ -157,9 +164,11 @@ export async function pass(stream: ServerHttp2Stream, headers: Headers, upstream
 }
 
 function refuse(stream: ServerHttp2Stream, error: unknown): void {
+  if (stream.closed) return;
   const failure = error instanceof Failure ? error : new Failure("INTERNAL", "INTERNAL", messageOf(error));
   stream.respond(
     { ":status": 200, "content-type": "application/grpc", ...statusTrailers(failure.code, failure.message) },
     { endStream: true },
   );
+  stream.resume();
 }
