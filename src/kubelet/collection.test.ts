@@ -98,7 +98,7 @@ test("a disk with room keeps everything, but for what is too old", async () => {
 test("the volume of a running Pod outlives a node whose disk is always full", async () => {
   await using node = await startNode({
     imageGCPeriod: 10,
-    imageMinimumGCAge: 0,
+    imageMinimumGCAge: 300,
     imageGCHighThresholdPercent: 0,
     imageGCLowThresholdPercent: 0,
   });

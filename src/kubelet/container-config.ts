@@ -153,9 +153,10 @@ const VOLUME_NAME = "orlop.dev/volume-name";
 
 function subPathOf(mount: VolumeMount, env: ReadonlyMap<string, string>): string {
   if (!mount.subPathExpr) return mount.subPath ?? "";
-  const path = expand(mount.subPathExpr, env, (name) => {
-    throw new Failure("FAILED_PRECONDITION", "NO_VARIABLE", `missing value for ${JSON.stringify(name)}`);
-  });
+  const missing = new Set<string>();
+  const path = expand(mount.subPathExpr, env, (name) => missing.add(name));
+  if (missing.size > 0)
+    throw new Failure("FAILED_PRECONDITION", "NO_VARIABLE", `missing value for ${[...missing].sort().join(", ")}`);
   if (path.startsWith("/") || path.split("/").includes(".."))
     throw new Failure(
       "INVALID_ARGUMENT",

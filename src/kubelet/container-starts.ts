@@ -61,8 +61,10 @@ export class ContainerStarts {
     const content = await this.#content.of(entry, config);
     if (content.kind === "waiting") {
       for (const trouble of content.troubles) this.#tell(entry, trouble);
-      const last = content.troubles.at(-1);
-      if (last) waiting.set(name, last);
+      // While its image is looked for, what it waited for before is still true.
+      const before = statusOf(this.#pod(), name)?.state?.waiting;
+      const { reason, message } = content.troubles.at(-1) ?? before ?? {};
+      if (reason) waiting.set(name, { reason, message });
       return false;
     }
     if (newest?.state === "created") await runtime.removeContainer({ containerId: newest.id });

@@ -183,6 +183,11 @@ test("a deadline ends a Pod", async () => {
   node.apply("late", { activeDeadlineSeconds: 0, containers: [{ name: "a", image }] });
   const pod = await node.when("late", (pod) => pod.status?.phase === "Failed");
   assert.equal(pod.status?.reason, "DeadlineExceeded");
+  assert.deepEqual(statusOf(pod, "a")?.state?.terminated, {
+    reason: "ContainerStatusUnknown",
+    message: "The container could not be located when the pod was terminated",
+    exitCode: 137,
+  });
 });
 
 test("environment, command and arguments are expanded as Kubernetes does", async () => {

@@ -1,5 +1,6 @@
 import { messageOf } from "#base";
 import type { Pod } from "#k8s";
+import { allEnded } from "./all-ended.ts";
 import { Bell } from "./bell.ts";
 import { ContainerStarts } from "./container-starts.ts";
 import type { Kubelet } from "./context.ts";
@@ -226,6 +227,7 @@ export class PodWorker {
     if (status.phase === "Succeeded" || status.phase === "Failed") {
       const after = await this.#ending.stop(view, this.#graceSeconds());
       if (after !== view) status = await this.#reporter.make({ ...observed, view: after });
+      status = allEnded(this.#pod, status);
     }
     await this.#reporter.publish(status);
   }

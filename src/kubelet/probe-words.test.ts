@@ -153,6 +153,7 @@ test("what a hook printed is in the container's status only, and its failure in 
   );
   await node.event("web", "FailedPostStartHook", "PostStartHook failed");
   await node.event("web", "Killing", "FailedPostStartHook");
+  await node.when("web", (pod) => pod.status?.containerStatuses?.[1]?.state?.running);
   assert.deepEqual(node.runtime.stops[0], { name: "a", timeout: 9 });
   node.api.drop("pods", "default", "web", 3);
   await node.event("web", "FailedPreStopHook", "PreStopHook failed");

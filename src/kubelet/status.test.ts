@@ -112,7 +112,7 @@ test("gates of readiness are told one by one, in upstream's words", async () => 
   const gates = ["example.com/absent", "example.com/unset"].map((conditionType) => ({ conditionType }));
   const pod = node.apply("web", { readinessGates: gates, containers: [{ name: "a", image }] });
   const condition = { type: "example.com/unset", status: "Unknown" };
-  node.api.put("pods", { ...pod, status: { conditions: [condition] } } as Pod);
+  node.api.put("pods", { ...pod, status: { conditions: [condition] } });
   const ready = (pod: Pod) => pod.status?.conditions?.find(({ type }) => type === "Ready");
   const seen = await node.when("web", (pod) => ready(pod)?.reason === "ReadinessGatesNotReady");
   assert.equal(
@@ -158,7 +158,7 @@ test("a container's own restart policy and rules go before its Pod's", async () 
     restartPolicy: "Never",
     containers: [
       { name: "main", image },
-      { name: "rules", image, restartPolicy: "Never", restartPolicyRules: [rule] } as never,
+      { name: "rules", image, restartPolicy: "Never", restartPolicyRules: [rule] },
       { name: "failing", image, restartPolicy: "OnFailure" },
     ],
   });
@@ -189,9 +189,24 @@ test("a rule that would restart the whole Pod is refused, not ignored", async ()
   await using node = await startNode();
   const rule = { action: "RestartAllContainers", exitCodes: { operator: "In", values: [42] } };
   node.apply("job", {
-    containers: [{ name: "a", image, restartPolicy: "Never", restartPolicyRules: [rule] } as never],
+    containers: [{ name: "a", image, restartPolicy: "Never", restartPolicyRules: [rule] }],
   });
   const message = "this node does not support restartPolicyRules with RestartAllContainers of container a";
   await node.event("job", "FailedCreatePodSandBox", message);
   assert.equal(node.runtime.created.length, 0);
+});
+
+test("between two tries a container's state does not flicker", async () => {
+  await using node = await startNode({ retryPeriod: 10 });
+  node.runtime.onCreate = () => {
+    throw new Error("no room");
+  };
+  node.apply("web", { containers: [{ name: "a", image, imagePullPolicy: "Always" }] });
+  await node.when("web", (pod) => statusOf(pod, "a")?.state?.waiting?.reason === "CreateContainerError");
+  const reasons = new Set<string | undefined>();
+  await node.api.until(() => {
+    reasons.add(statusOf(node.pod("web"), "a")?.state?.waiting?.reason);
+    return node.runtime.created.length > 5;
+  });
+  assert.deepEqual([...reasons], ["CreateContainerError"]);
 });
