@@ -1,7 +1,7 @@
 import { isFailure, messageOf } from "#base";
 import { goValue, isRecord, jsonPatch, mergePatch, strategicMerge, whyNotRestored, type KubeObject } from "#k8s";
 import { decodeAs, goSyntaxError, type Validation } from "./body.ts";
-import { duplicateFields } from "./duplicates.ts";
+import { duplicateFields } from "./strict.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
 

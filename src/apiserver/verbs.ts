@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { restrictNode } from "./authorize.ts";
 import { manageUpdate } from "./apply.ts";
-import { decodeAs, duplicatesIn, readBody } from "./body.ts";
+import { decodeAs, readBody, strictProblemsIn } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects, WriteOptions } from "./objects.ts";
 import { listOptions } from "./list-options.ts";
@@ -47,8 +47,8 @@ export class Verbs {
     const { namespace } = this.place(request);
     const query = writeQuery(request, "CreateOptions");
     const value = await readBody(request, this.resource);
-    const duplicates = await duplicatesIn(request, query.validation);
-    const { object, warnings } = decodeAs(this.resource, value, query.validation, duplicates);
+    const problems = await strictProblemsIn(request, this.resource, query.validation);
+    const { object, warnings } = decodeAs(this.resource, value, query.validation, problems);
     restrictNode(request.user, this.resource, object);
     const stored = this.objects.create(this.resource, namespace, object, this.#options(query));
     warn(response, [...warnings, ...(this.resource.warnings?.(stored.object as AnyObject) ?? [])]);
@@ -59,8 +59,8 @@ export class Verbs {
     const { namespace, name } = this.place(request);
     const query = writeQuery(request, "UpdateOptions");
     const value = await readBody(request, this.resource);
-    const duplicates = await duplicatesIn(request, query.validation);
-    const { object, warnings } = decodeAs(this.resource, value, query.validation, duplicates);
+    const problems = await strictProblemsIn(request, this.resource, query.validation);
+    const { object, warnings } = decodeAs(this.resource, value, query.validation, problems);
     warn(response, warnings);
     if (!object.metadata.name)
       throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
