@@ -10,6 +10,7 @@ import { NodeMonitor, taintNode } from "./node-lifecycle.ts";
 import type { Objects } from "./objects.ts";
 import { ROOT_CA } from "./pods/api-access.ts";
 import { Orphans } from "./orphans.ts";
+import { TaintEviction } from "./taint-eviction.ts";
 
 /** How long what is silent is waited for, in milliseconds. */
 export interface Patience {
@@ -36,7 +37,7 @@ const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
  * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one and
- * the certificate of the authority (`rootCa`, PEM) that signs for the API server, where there is one, the taints of a node that is not Ready or cordoned, the loss of a node that is silent, the end of a namespace once all in it is gone, of
+ * the certificate of the authority (`rootCa`, PEM) that signs for the API server, where there is one, the taints of a node that is not Ready or cordoned, the loss of a node that is silent, of Pods that do not bear its taints, the end of a namespace once all in it is gone, of
  * what a deleted object alone owned, of Pods whose node is gone, and of old events. Disposing it stops that.
  */
 export function keepHouse(
@@ -132,6 +133,7 @@ export function keepHouse(
   for (const resource of owning) for (const stored of storage.list(resource.storedAs)) collector.add(resource, stored);
   forget();
   const monitor = new NodeMonitor(objects, patience.node);
+  const eviction = new TaintEviction(objects, (evict) => later("evicting a Pod", evict));
   const orphans = new Orphans(objects, patience.missingNode);
   const lookEvery = patience.node / LOOKS;
   const timers = [
@@ -149,6 +151,7 @@ export function keepHouse(
       stopped = true;
       for (const timer of timers) clearInterval(timer);
       monitor.stop();
+      eviction[Symbol.dispose]();
       for (const stop of stops) stop();
     },
   };

@@ -1,17 +1,17 @@
-import { jsonEqual, timestamp, type KubeObject, type Node, type Pod } from "#k8s";
+import { jsonEqual, timestamp, type KubeObject, type Node, type Pod, type Taint } from "#k8s";
 import { nodes, NOT_READY } from "./kinds/cluster.ts";
 import { events } from "./kinds/event.ts";
 import { pods } from "./kinds/pod.ts";
 import type { AnyObject } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
 
-type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
 type Condition = NonNullable<NonNullable<Node["status"]>["conditions"]>[number];
 
 const UNREACHABLE = "node.kubernetes.io/unreachable";
 /** The taints that are set and taken off here. */
 const OURS: readonly Taint[] = [
   NOT_READY,
+  { key: NOT_READY.key, effect: "NoExecute" },
   { key: UNREACHABLE, effect: "NoSchedule" },
   { key: UNREACHABLE, effect: "NoExecute" },
   { key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" },
@@ -40,8 +40,9 @@ export function taintNode(objects: Objects, name: string): void {
   if (stored === undefined) return;
   const node = structuredClone(stored.object) as Node;
   const ready = conditionOf(node, "Ready")?.status;
-  const wanted = OURS.filter(({ key }) => {
-    if (key === NOT_READY.key) return ready !== "True" && ready !== "Unknown";
+  const wanted = OURS.filter(({ key, effect }) => {
+    // Nothing is chased off a node that has said nothing yet.
+    if (key === NOT_READY.key) return ready === "False" || (ready === undefined && effect === "NoSchedule");
     const pressure = PRESSURES[key];
     if (pressure !== undefined) return conditionOf(node, pressure)?.status === "True";
     return key === UNREACHABLE ? ready === "Unknown" : node.spec?.unschedulable === true;
@@ -148,26 +149,41 @@ export class NodeMonitor {
     }
   }
 
-  #tell(type: string, message: string, about: { name: string; namespace?: string; [field: string]: unknown }): void {
-    const { namespace = "default" } = about;
-    // A namespace that ends takes nothing new.
-    if (this.#objects.storage.get("namespaces", "", namespace)?.object.metadata?.deletionTimestamp !== undefined)
-      return;
-    const now = timestamp();
-    const event = {
-      metadata: { name: `${about.name}.${Date.now().toString(16)}` },
-      involvedObject: { apiVersion: "v1", ...about },
-      reason: NOT_READY_EVENT,
-      message,
-      type,
-      source: { component: CONTROLLER },
-      reportingComponent: CONTROLLER,
-      firstTimestamp: now,
-      lastTimestamp: now,
-      count: 1,
-    };
-    this.#objects.create(events, namespace, event, { dryRun: false });
+  #tell(type: string, message: string, about: About): void {
+    tellOf(this.#objects, about, { type, message, reason: NOT_READY_EVENT, component: CONTROLLER });
   }
+}
+
+/** What an event is about. */
+interface About {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly [field: string]: unknown;
+}
+
+/** Records an event of a controller. */
+export function tellOf(
+  objects: Objects,
+  about: About,
+  { type, reason, message, component }: Record<"type" | "reason" | "message" | "component", string>,
+): void {
+  const { namespace = "default" } = about;
+  // A namespace that ends takes nothing new.
+  if (objects.storage.get("namespaces", "", namespace)?.object.metadata?.deletionTimestamp !== undefined) return;
+  const now = timestamp();
+  const event = {
+    metadata: { name: `${about.name}.${Date.now().toString(16)}` },
+    involvedObject: { apiVersion: "v1", ...about },
+    reason,
+    message,
+    type,
+    source: { component },
+    reportingComponent: component,
+    firstTimestamp: now,
+    lastTimestamp: now,
+    count: 1,
+  };
+  objects.create(events, namespace, event, { dryRun: false });
 }
 
 const posted = (node: KubeObject | undefined): unknown => conditionOf(node, "Ready")?.lastHeartbeatTime;

@@ -87,7 +87,8 @@ test("a node whose Lease is not renewed becomes Unknown with its Pods, until its
   ]);
   assert.deepEqual(taintsOf(lost), [`${KEYS}/unreachable:NoExecute`, `${KEYS}/unreachable:NoSchedule`]);
   const pod = await until(at, PODS, "p", (one) => readyOf(one)?.status === "False");
-  assert.equal(pod.status.phase, "Running", "nothing is evicted");
+  assert.equal(pod.status.phase, "Running", "nothing is evicted for five minutes");
+  assert.equal(pod.metadata.deletionTimestamp, undefined);
   assert.equal(readyOf((await at.request("GET", `${PODS}/elsewhere`)).json as NodeLike)?.status, "True");
   const told = (await at.request("GET", "/api/v1/events?fieldSelector=reason%3DNodeNotReady")).json.items ?? [];
   assert.deepEqual(
@@ -111,6 +112,58 @@ test("a node that never posted anything is told so, and stays away from Pods", a
     new Set(["Kubelet never posted node status."]),
   );
   await until(at, NODES, "n1", (one) => taintsOf(one).includes(`${KEYS}/unreachable:NoSchedule`));
+});
+
+test("Pods go when they bear a NoExecute taint no longer, and stay when it is taken off in time", async (t) => {
+  const at = await api(t);
+  await node(at, "n1");
+  const bears = (more: object): object => ({ tolerations: [{ key: "maintenance", operator: "Exists", ...more }] });
+  const all: Record<string, object> = {
+    plain: {},
+    "not-this": { tolerations: [{ key: "maintenance", value: "tomorrow", effect: "NoExecute" }] },
+    "a-second": bears({ effect: "NoExecute", tolerationSeconds: 1 }),
+    "an-hour": bears({ effect: "NoExecute", tolerationSeconds: 3600 }),
+    always: bears({}),
+  };
+  for (const [name, spec] of Object.entries(all))
+    await at.request("POST", PODS, testPod(name, { nodeName: "n1", ...spec }));
+  await at.request("POST", PODS, testPod("elsewhere", { nodeName: "n2" }));
+  const { resourceVersion } = (await at.request("GET", PODS)).json.metadata;
+  const taints = [{ key: "maintenance", value: "now", effect: "NoExecute" }];
+  await at.request("PATCH", `${NODES}/n1`, { spec: { taints } }, STRATEGIC);
+  const ending: string[] = [];
+  for await (const { object } of at.watch(`${PODS}?watch=1&resourceVersion=${resourceVersion}`)) {
+    if (object.metadata.deletionTimestamp === undefined) continue;
+    const { conditions } = (object as NodeLike).status;
+    const why = conditions?.find(({ type }) => type === "DisruptionTarget");
+    assert.deepEqual(
+      [why?.reason, why?.message],
+      ["DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"],
+    );
+    if (ending.push(object.metadata.name) === 3) break;
+  }
+  assert.deepEqual(ending.slice(0, 2).sort(), ["not-this", "plain"]);
+  assert.equal(ending[2], "a-second");
+  await at.request(
+    "PATCH",
+    `${NODES}/n1`,
+    { spec: { taints: null } },
+    { "Content-Type": "application/merge-patch+json" },
+  );
+  const told = at.watch("/api/v1/namespaces/default/events?watch=1&fieldSelector=reason%3DTaintManagerEviction");
+  const messages: string[] = [];
+  for await (const { object } of told) if (messages.push(object.message ?? "") === 4) break;
+  assert.deepEqual(messages.sort(), [
+    "Cancelling deletion of Pod default/an-hour",
+    "Marking for deletion Pod default/a-second",
+    "Marking for deletion Pod default/not-this",
+    "Marking for deletion Pod default/plain",
+  ]);
+  await at.request("POST", PODS, testPod("late", { nodeName: "n1" }));
+  await at.request("PATCH", `${NODES}/n1`, { spec: { taints } }, STRATEGIC);
+  await until(at, PODS, "late", ({ metadata }) => metadata.deletionTimestamp !== undefined);
+  for (const name of ["an-hour", "always", "elsewhere"])
+    assert.equal((await at.request("GET", `${PODS}/${name}`)).json.metadata.deletionTimestamp, undefined, name);
 });
 
 test("Pods of a node that is gone are removed, those that end too; Pods of other nodes stay", async (t) => {

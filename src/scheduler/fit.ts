@@ -1,8 +1,5 @@
 import type { Node, Pod } from "#k8s";
-import { parseQuantity } from "#k8s";
-
-type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
-type Toleration = NonNullable<NonNullable<Pod["spec"]>["tolerations"]>[number];
+import { parseQuantity, tolerates } from "#k8s";
 
 /** Why a Pod cannot run on a node, in the words of a `FailedScheduling` event; undefined where it can. */
 export function misfit(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
@@ -24,14 +21,6 @@ export function misfit(pod: Pod, node: Node, others: readonly Pod[]): string | u
   if (!node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True"))
     return "node(s) were not ready";
   return lacking(pod, node, others);
-}
-
-/** https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/ */
-function tolerates(toleration: Toleration, taint: Taint): boolean {
-  if (toleration.effect && toleration.effect !== taint.effect) return false;
-  if (toleration.key && toleration.key !== taint.key) return false;
-  if (toleration.operator === "Exists") return true;
-  return Boolean(toleration.key) && (toleration.value ?? "") === (taint.value ?? "");
 }
 
 function affinityMatches(pod: Pod, labels: Readonly<Record<string, string>>, name: string): boolean {
