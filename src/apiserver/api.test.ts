@@ -608,3 +608,15 @@ test("every verb that discovery promises has a path that knows it", async (t) =>
   }
   assert.ok(asked > 60);
 });
+
+test("health is told at length, and JSON on many lines, to those who ask or look for themselves", async (t) => {
+  const { request } = await api(t);
+  assert.equal((await request("GET", "/readyz")).text, "ok");
+  assert.equal((await request("GET", "/readyz?verbose")).text, "[+]ping ok\nreadyz check passed\n");
+  const path = "/api/v1/namespaces/default";
+  assert.match((await request("GET", path)).text, /^\{"kind":"Namespace",.*\}\n$/);
+  assert.match((await request("GET", `${path}?pretty=true`)).text, /^\{\n {2}"kind": "Namespace",\n[^]*\n\}$/);
+  const curl = { "User-Agent": "curl/8.0" };
+  assert.match((await request("GET", `${path}x`, undefined, curl)).text, /^\{\n {2}"kind": "Status",\n/);
+  assert.match((await request("GET", `${path}?pretty=false`, undefined, curl)).text, /^\{"kind":"Namespace",/);
+});

@@ -1,4 +1,4 @@
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import { formatYaml, type KubeObject } from "#k8s";
 import type { ApiRequest } from "./router.ts";
@@ -67,6 +67,14 @@ export function warn(response: ServerResponse, warnings: readonly string[]): voi
 
 const GZIP_FROM = 128 * 1024;
 
+/** JSON on one line, or indented for who asks with `pretty`, or reads it with curl, wget or a browser. */
+function legible({ url = "", headers }: IncomingMessage, json: string): string {
+  const asked = /[?&]pretty=([^&]*)/.exec(url)?.[1] ?? "";
+  const pretty =
+    asked === "" ? /^(curl|Wget|Mozilla\/5\.0)/.test(headers["user-agent"] ?? "") : /^(1|t|true)$/i.test(asked);
+  return pretty ? JSON.stringify(JSON.parse(json), undefined, 2) : `${json}\n`;
+}
+
 /** Sends JSON text, or YAML where the form says so; large answers are compressed for those who take it. */
 export function sendText(
   request: ApiRequest,
@@ -75,7 +83,7 @@ export function sendText(
   json: string,
   yaml = false,
 ): void {
-  const text = yaml ? formatYaml(JSON.parse(json)) : `${json}\n`;
+  const text = yaml ? formatYaml(JSON.parse(json)) : legible(request.raw, json);
   response.setHeader("Content-Type", yaml ? "application/yaml" : "application/json");
   response.setHeader("Cache-Control", "no-cache, private");
   let body = Buffer.from(text);
@@ -110,7 +118,7 @@ export function sendError(response: ServerResponse, error: unknown): void {
   }
   const body = statusOf(error);
   const retry = body.details?.retryAfterSeconds;
-  const text = `${JSON.stringify(body)}\n`;
+  const text = legible(response.req, JSON.stringify(body));
   response.removeHeader("Content-Encoding");
   if (retry !== undefined) response.setHeader("Retry-After", retry);
   response.writeHead(body.code, {

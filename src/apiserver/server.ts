@@ -88,7 +88,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...["/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"].map((path) => ({
       methods: ["GET"],
       path,
-      handle: (_request: ApiRequest, response: ServerResponse) => sendPlain(response, 200, "ok"),
+      handle: ({ query }: ApiRequest, response: ServerResponse) =>
+        sendPlain(
+          response,
+          200,
+          query.has("verbose") && !path.endsWith("/ping") ? `[+]ping ok\n${path.slice(1)} check passed\n` : "ok",
+        ),
     })),
     {
       methods: ["GET"],
