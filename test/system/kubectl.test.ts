@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { after, describe, test } from "node:test";
 import { startApiServer } from "#apiserver";
 import { kubeconfig, openPki } from "#wire";
+import { helmTemplate } from "../support/helm-template.ts";
 import { debianKubectl, newestKubectl } from "../support/kubectl.ts";
 
 const POD = (label: string): string => `apiVersion: v1
@@ -75,15 +76,61 @@ for (const { name, program, minor } of clients)
       assert.equal(await ok(["get", "pod", "pod", "-o", "jsonpath={.metadata.labels.app}"]), "other");
     });
 
-    test("apply --server-side conflicts with what apply has, until forced", async () => {
-      const refused = await kubectl(["apply", "--server-side", "-f", "-"], POD("ssa"));
+    test("apply --server-side takes over what apply has; another manager has to force it", async () => {
+      assert.equal(await ok(["apply", "--server-side", "-f", "-"], POD("mine")), "pod/pod serverside-applied\n");
+      const other = ["apply", "--server-side", "--field-manager=team", "-f", "-"];
+      const refused = await kubectl(other, POD("ssa"));
       assert.equal(refused.code, 1);
+      assert.match(refused.err, /Apply failed with 1 conflict: conflict with "kubectl": \.metadata\.labels\.app/);
+      assert.equal(await ok([...other, "--force-conflicts"], POD("ssa")), "pod/pod serverside-applied\n");
+      const number = await kubectl(other, POD("ssa").replace("registry.k8s.io/e2e-test-images/echoserver:2.3", "5"));
       assert.match(
-        refused.err,
-        /Apply failed with 1 conflict: conflict with "kubectl-client-side-apply".*\.metadata\.labels\.app/s,
+        number.err,
+        /failed to create typed patch object \(default\/pod; \/v1, Kind=Pod\): \.spec\.containers\[name="test"\]\.image: expected string, got &value\.valueUnstructured\{Value:5\}/,
       );
-      const args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-      assert.equal(await ok(args, POD("ssa")), "pod/pod serverside-applied\n");
+    });
+
+    test("what helm template writes is applied, found unchanged, changed and deleted", async () => {
+      const names = ["serviceaccount/release-web", "secret/release-web", "configmap/release-web"];
+      const all = [...names, "pod/release-web", "pod/release-web-test-connection"];
+      const apply = (tag: string): Promise<string> => ok(["apply", "-f", "-"], helmTemplate(tag));
+      assert.equal(await apply("1.16"), all.map((name) => `${name} created\n`).join(""));
+      const again = (await apply("1.17")).split("\n");
+      // A Secret with stringData never looks as it was given.
+      assert.deepEqual(
+        again.filter((line) => !line.startsWith("secret/")),
+        [
+          "serviceaccount/release-web unchanged",
+          "configmap/release-web unchanged",
+          "pod/release-web configured",
+          "pod/release-web-test-connection unchanged",
+          "",
+        ],
+      );
+      const image = "jsonpath={.spec.containers[0].image} {.spec.containers[0].resources.requests}";
+      assert.match(
+        await ok(["get", "pod", "release-web", "-o", image]),
+        /^nginx:1\.17 (map\[cpu:100m memory:134217728\]|\{"cpu":"100m","memory":"134217728"\})$/,
+      );
+      const hook = [
+        "get",
+        "pod",
+        "release-web-test-connection",
+        "-o",
+        "jsonpath={.metadata.annotations.helm\\.sh/hook}",
+      ];
+      assert.equal(await ok(hook), "test");
+      assert.equal((await ok(["delete", "-f", "-"], helmTemplate("1.17"))).split("\n").length, 6);
+    });
+
+    test("apply --prune deletes what is no longer applied, of the kinds it is told", async () => {
+      const map = (name: string): string =>
+        `---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, labels: {set: x}}\n`;
+      const list = minor >= 26 ? "--prune-allowlist" : "--prune-whitelist";
+      const args = ["apply", "--prune", "-l", "set=x", `${list}=core/v1/ConfigMap`, "-f", "-"];
+      await ok(args, map("p1") + map("p2"));
+      assert.equal(await ok(args, map("p1")), "configmap/p1 unchanged\nconfigmap/p2 pruned\n");
+      await ok(["delete", "configmap", "p1"]);
     });
 
     test("get in every form", async () => {
@@ -135,6 +182,14 @@ for (const { name, program, minor } of clients)
           /Type: +Image \(a container image or OCI artifact\)\n +Reference: +quay\.io\/crio\/artifact:v1/,
         );
       assert.match(await ok(["explain", "pod.spec.volumes.image"]), /pullPolicy\s+<string>/);
+      const policy = await ok(["explain", "pod.spec.containers.imagePullPolicy"]);
+      assert.match(policy, /Possible enum values:\n *- `"Always"`/);
+      if (minor >= 28) assert.match(policy, /\nENUM:\n +Always\n +IfNotPresent\n +Never\n/);
+      assert.match(
+        await ok(["explain", "pod", "--recursive"]),
+        /\n +ephemeralContainers\s+<\[\](EphemeralContainer|Object)>/,
+      );
+      assert.match(await ok(["explain", "selfsubjectaccessreview.spec"]), /resourceAttributes\s+</);
       const resources = await ok(["api-resources"]);
       for (const line of [/^pods +po /m, /^configmaps +cm /m, /^leases .*coordination\.k8s\.io/m])
         assert.match(resources, line);
@@ -207,7 +262,17 @@ for (const { name, program, minor } of clients)
       assert.match(await ok(["run", "web", "--image=nginx", "--dry-run=server", "-o", "yaml"]), /uid: /);
     });
 
+    test("set image and replace --force", async () => {
+      const pod = POD("r").replace("name: pod", "name: replaced");
+      await ok(["create", "-f", "-"], pod);
+      assert.equal(await ok(["set", "image", "pod/replaced", "test=busybox:3"]), "pod/replaced image updated\n");
+      assert.equal(await ok(["get", "pod", "replaced", "-o", "jsonpath={.spec.containers[0].image}"]), "busybox:3");
+      assert.match(await ok(["replace", "--force", "-f", "-"], pod), /deleted.*\npod\/replaced replaced\n$/);
+      await ok(["delete", "pods", "-l", "app=r"]);
+    });
+
     test("auth can-i, for oneself and for others", async () => {
+      assert.match(await ok(["auth", "can-i", "--list"]), /^\*\.\* +\[\] +\[\] +\[\*\]$/m);
       assert.equal(await ok(["auth", "can-i", "create", "pods"]), "yes\n");
       if (minor >= 28) assert.match(await ok(["auth", "whoami"]), /Username +admin/);
     });
