@@ -97,6 +97,13 @@ test("a strategic merge whose result does not fit says what does not, and of whi
     [{ spec: "x" }, "map[spec:x]", "cannot restore struct from: string"],
     [{ metadata: { labels: [1] } }, "map[metadata:map[labels:[1]]]", "cannot restore map from slice"],
     [{ metadata: { labels: { a: 1 } } }, "map[metadata:map[labels:map[a:1]]]", "cannot convert int64 to string"],
+    [
+      {
+        spec: { "$setElementOrder/containers": [{ name: "c" }], containers: [{ name: "c", image: 5 }], hostname: "h" },
+      },
+      "map[spec:map[hostname:h]]",
+      "cannot convert int64 to string",
+    ],
     [{ spec: { priority: "x" } }, "map[spec:map[priority:x]]", "unrecognized type: int32"],
     [{ spec: { hostNetwork: "x" } }, "map[spec:map[hostNetwork:x]]", "unrecognized type: bool"],
   ];

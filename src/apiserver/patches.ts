@@ -38,7 +38,7 @@ export function patchObject(
   const versioned = { kind: resource.kind, apiVersion: apiVersionOf(resource), ...current };
   const patch = parse(type, text);
   const value = attempt(() => merged(resource, type, patch, versioned));
-  const shown = type === STRATEGIC ? goValue(patch) : JSON.stringify(value);
+  const shown = type === STRATEGIC ? goValue(spent(patch)) : JSON.stringify(value);
   const problems = validation === "Ignore" ? [] : oddities(type, text, patch);
   const unfit = type === STRATEGIC ? whyNotRestored(value, resource.type) : undefined;
   if (unfit !== undefined) throw badResult(shown, unfit);
@@ -99,6 +99,19 @@ function parse(type: string, text: string): unknown {
       `Request entity too large: The allowed maximum operations in a JSON patch is ${OPERATIONS}, got ${patch.length}`,
     );
   return patch;
+}
+
+const ORDER = "$setElementOrder/";
+
+/** What upstream shows of a strategic merge patch when it is done: its directives, and lists that came in an order, are used up. */
+function spent(patch: unknown): unknown {
+  if (Array.isArray(patch)) return patch.map(spent);
+  if (!isRecord(patch)) return patch;
+  const used = new Set(["$retainKeys"]);
+  if (patch["$patch"] === "replace") used.add("$patch");
+  for (const key of Object.keys(patch)) if (key.startsWith(ORDER)) used.add(key).add(key.slice(ORDER.length));
+  const left = Object.entries(patch).filter(([key]) => !used.has(key));
+  return Object.fromEntries(left.map(([key, value]) => [key, spent(value)]));
 }
 
 const kindOf = (value: unknown): string =>
