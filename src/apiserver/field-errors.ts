@@ -57,16 +57,17 @@ export class FieldErrors {
     this.add("FieldValueTooMany", field, `Too many: ${actual}: must have at most ${most} items`);
   }
 
+  /** What was found, each thing once, in one line. */
+  text(): string {
+    const lines = [...new Set(this.causes.map(({ field = "", message }) => `${field}: ${message}`))];
+    return lines.length === 1 ? (lines[0] ?? "") : `[${lines.join(", ")}]`;
+  }
+
   /** Throws 422 if anything was found. `kind` is qualified by its group where that is not the core one. */
   check(kind: string, group: string, name: string): void {
     if (this.causes.length === 0) return;
-    const seen = new Set<string>();
-    const lines = this.causes
-      .map(({ field = "", message }) => `${field}: ${message}`)
-      .filter((line) => !seen.has(line) && seen.add(line));
     const what = group === "" ? kind : `${kind}.${group}`;
-    const text = lines.length === 1 ? lines[0] : `[${lines.join(", ")}]`;
-    throw new StatusError(422, "Invalid", `${what} "${name}" is invalid: ${text}`, {
+    throw new StatusError(422, "Invalid", `${what} "${name}" is invalid: ${this.text()}`, {
       ...(name === "" ? {} : { name }),
       ...(group === "" ? {} : { group }),
       kind,

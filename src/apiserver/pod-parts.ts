@@ -7,7 +7,7 @@ import type { AnyObject } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
-import { badRequest, conflict } from "./status.ts";
+import { StatusError, badRequest, conflict } from "./status.ts";
 import { deleteOptionsFrom, isDryRun } from "./write-options.ts";
 
 const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
@@ -24,11 +24,13 @@ export async function bind(request: ApiRequest, response: ServerResponse, object
   const binding = body as Binding;
   const namespace = request.params["namespace"] ?? "";
   const name = request.params["name"] ?? binding.metadata?.name ?? "";
+  if (name !== (binding.metadata?.name ?? "")) throw badRequest("name in URL does not match name in Binding object");
   const errors = new FieldErrors();
   const kind = binding.target?.kind ?? "";
   if (kind !== "" && kind !== "Node") errors.unsupported("target.kind", kind, ["Node", "<empty>"]);
   if (!binding.target?.name) errors.required("target.name");
-  errors.check("Binding", "", binding.metadata?.name ?? name);
+  // Upstream gives this error no status of its own.
+  if (errors.causes.length > 0) throw new StatusError(500, "", errors.text());
   const stored = objects.get(pods, namespace, name);
   const pod = structuredClone(stored.object) as Pod;
   const parts = { group: "", resource: "pods/binding" };

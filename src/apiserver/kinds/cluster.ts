@@ -2,6 +2,7 @@ import type { Namespace, Node } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { dnsLabelErrors, qualifiedNameErrors } from "../names.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
+import { validateNode, validateNodeUpdate } from "./node-rules.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
 export const namespaces: Resource = {
@@ -35,6 +36,17 @@ export const namespaces: Resource = {
   },
   prepareStatus(object, before) {
     object["spec"] = before["spec"];
+  },
+  validate(object, errors) {
+    const finalizers = (object as Namespace).spec?.finalizers ?? [];
+    for (const name of finalizers) errors.invalidAll("spec.finalizers", name, qualifiedNameErrors(name));
+  },
+  validateStatus(object, _before, errors) {
+    const { metadata, status } = object as Namespace;
+    const isLeaving = metadata?.deletionTimestamp !== undefined;
+    const [phase, when] = isLeaving ? ["Terminating", "not empty"] : ["Active", "empty"];
+    if (status?.phase !== phase)
+      errors.invalid("status.Phase", status?.phase ?? "", `may only be '${phase}' if \`deletionTimestamp\` is ${when}`);
   },
   fields: (object) => ({ "status.phase": (object as Namespace).status?.phase ?? "" }),
   columns: [NAME, column("Status", "The status of the namespace"), AGE],
@@ -78,16 +90,9 @@ export const nodes: Resource = {
   prepareStatus(object, before) {
     object["spec"] = before["spec"];
   },
-  validate(object, errors) {
-    const { spec } = object as Node;
-    for (const [i, taint] of (spec?.taints ?? []).entries()) {
-      const at = `spec.taints[${i}]`;
-      for (const error of qualifiedNameErrors(taint.key)) errors.invalid(`${at}.key`, taint.key, error);
-      const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-      if (!taint.effect) errors.required(`${at}.effect`);
-      else if (!effects.includes(taint.effect)) errors.unsupported(`${at}.effect`, taint.effect, effects);
-    }
-  },
+  validate: (object, errors) => validateNode(object as Node, errors),
+  validateUpdate: (object, before, errors) => validateNodeUpdate(object as Node, before as Node, errors),
+  validateStatus: (object, before, errors) => validateNodeUpdate(object as Node, before as Node, errors),
   fields: (object) => ({ "spec.unschedulable": String((object as Node).spec?.unschedulable ?? false) }),
   columns: [
     NAME,
@@ -141,6 +146,8 @@ interface LeaseSpec {
   holderIdentity?: string;
   leaseDurationSeconds?: number;
   leaseTransitions?: number;
+  strategy?: string;
+  preferredHolder?: string;
 }
 
 export const leases: Resource = {
@@ -165,6 +172,8 @@ export const leases: Resource = {
       errors.invalid("spec.leaseDurationSeconds", spec.leaseDurationSeconds, "must be greater than 0");
     if (spec?.leaseTransitions !== undefined && spec.leaseTransitions < 0)
       errors.invalid("spec.leaseTransitions", spec.leaseTransitions, "must be greater than or equal to 0");
+    if (spec?.preferredHolder && !spec.strategy)
+      errors.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined");
   },
   columns: [NAME, column("Holder", "holderIdentity contains the identity of the holder of a current lease."), AGE],
   cells(object, now) {

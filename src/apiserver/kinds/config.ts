@@ -1,4 +1,6 @@
-import { jsonEqual, type ConfigMap, type Secret, type ServiceAccount } from "#k8s";
+import { messageOf } from "#base";
+import { isRecord, jsonEqual, type ConfigMap, type Secret, type ServiceAccount } from "#k8s";
+import { goSyntaxError } from "../body.ts";
 import type { FieldErrors } from "../field-errors.ts";
 import { subdomainName } from "../meta.ts";
 import { configKeyErrors } from "../names.ts";
@@ -18,21 +20,24 @@ const common = {
   nameErrors: subdomainName,
 } as const;
 
-const parses = (text: string): boolean => {
+/** Why Go cannot read a text as a JSON object; undefined where it can. */
+function unreadable(text: string): string | undefined {
   try {
     const value = JSON.parse(text) as unknown;
-    return typeof value === "object" && value !== null;
-  } catch {
-    return false;
+    if (value === null || isRecord(value)) return undefined;
+    const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+    return `json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
+  } catch (cause) {
+    return goSyntaxError(messageOf(cause), text);
   }
-};
+}
 
 function dockerConfig(secret: Secret, key: string, errors: FieldErrors): void {
   const value = secret.data?.[key];
   const field = `data[${key}]`;
-  if (value === undefined) errors.required(field);
-  else if (!parses(Buffer.from(value, "base64").toString()))
-    errors.invalid(field, "<secret contents redacted>", "invalid character in a JSON document");
+  if (value === undefined) return errors.required(field);
+  const why = unreadable(Buffer.from(value, "base64").toString());
+  if (why !== undefined) errors.invalid(field, "<secret contents redacted>", why);
 }
 
 export const secrets: Resource = {
@@ -88,7 +93,7 @@ export const secrets: Resource = {
   validateUpdate(object, before, errors) {
     const secret = object as Secret;
     const old = before as Secret;
-    if (secret.type !== old.type) errors.invalid("type", secret.type, "field is immutable");
+    if (secret.type !== old.type) errors.invalid("type", secret.type ?? "", "field is immutable");
     if (old.immutable !== true) return;
     if (secret.immutable !== true) errors.forbidden("immutable", IMMUTABLE);
     if (!jsonEqual(secret.data ?? {}, old.data ?? {})) errors.forbidden("data", IMMUTABLE);

@@ -1,6 +1,7 @@
 import type { Event, KubeObject } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { ageOf, column, NAME } from "./columns.ts";
+import { validateEvent, validateEventUpdate, validateNewEvent } from "./event-rules.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
 const COLUMNS = [
@@ -78,12 +79,7 @@ export const events: Resource = {
   returnsDeleted: false,
   createsOnUpdate: true,
   nameErrors: subdomainName,
-  validate(object, errors) {
-    const { involvedObject, metadata } = object as unknown as Event;
-    const home = involvedObject.namespace || "default";
-    if (metadata.namespace !== home && !(involvedObject.namespace === undefined && metadata.namespace === "default"))
-      errors.invalid("involvedObject.namespace", involvedObject.namespace ?? "", "does not match event.namespace");
-  },
+  validate: (object, errors) => validateEvent(object as unknown as Event, "reportingComponent", errors),
   fields,
   columns: COLUMNS,
   cells,
@@ -114,6 +110,12 @@ export const eventsV1: Resource = {
   ...events,
   group: "events.k8s.io",
   type: "events.Event",
+  validate(object, errors) {
+    validateEvent(object as unknown as Event, "reportingController", errors);
+    validateNewEvent(object as unknown as Event, errors);
+  },
+  validateUpdate: (object, before, errors) =>
+    validateEventUpdate(object as unknown as Event, before as unknown as Event, errors),
   toStored: (object) => renamed(object, 0),
   fromStored: (object) => renamed(object, 1),
 };
