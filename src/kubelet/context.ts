@@ -13,7 +13,10 @@ import type { TokenSource } from "./service-account-token.ts";
 import type { Volumes } from "./volumes.ts";
 import type { PullCredential } from "./pull-records.ts";
 import type { Cgroups } from "./cgroups.ts";
+import type { Measure } from "./measure.ts";
 import type { Metrics } from "./metrics.ts";
+import type { ProcessorRates } from "./processor-rate.ts";
+import type { Usages } from "./usage.ts";
 
 /** Whether the node takes on new Pods. */
 export interface Admission {
@@ -39,6 +42,9 @@ export interface Kubelet {
   readonly services: ServiceReader;
   readonly cgroups: Cgroups;
   readonly admission: Admission;
+  readonly measure: Measure;
+  readonly usages: Usages;
+  readonly rates: ProcessorRates;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly nodeName: string;

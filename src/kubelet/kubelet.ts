@@ -23,6 +23,7 @@ import { createObjectReader } from "./objects.ts";
 import { startPods } from "./pods.ts";
 import type { RuntimeEvents } from "./relist-pace.ts";
 import { isTerminal } from "./pod.ts";
+import { ProcessorRates } from "./processor-rate.ts";
 import { createPullLimits } from "./pull-limits.ts";
 import type { VerificationPolicy } from "./allowlist.ts";
 import { openPullRecords } from "./pull-records.ts";
@@ -161,6 +162,15 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
   const keyring = nodeKeyring(rootDir, log);
   const { imageCredentialProviderConfigFile: configFile, imageCredentialProviderBinDir: binDir } = config;
   const plugins = configFile && binDir ? await openCredentialPlugins({ configFile, binDir, log, now }) : async () => [];
+  const volumes = createVolumes({ podsDir, kernel: options.kernel });
+  const usages = new Usages({
+    runtime,
+    podDirectory: (uid) => volumes.podDirectory(uid),
+    podLogsDir,
+    now,
+    freshMs: config.volumeStatsAggPeriod ?? 60_000,
+  });
+  const measure = options.measure ?? machineMeasure(rootDir, runtime, log);
   const kubelet: Kubelet = {
     client,
     runtime,
@@ -180,7 +190,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     }),
     imageBackoff,
     crashBackoff: new Backoff(config.crashLoopBackOff?.initial ?? 10_000, config.crashLoopBackOff?.max ?? 300_000),
-    volumes: createVolumes({ podsDir, kernel: options.kernel }),
+    volumes,
     objects: createObjectReader(client),
     tokens: createTokenSource(client),
     services: createServiceReader(client, options.apiAddress),
@@ -190,6 +200,9 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       config.cgroupMountPoint,
     ),
     admission: { refusal: (pod) => eviction.refusal(pod) },
+    measure,
+    usages,
+    rates: new ProcessorRates(1000),
     metrics,
     log,
     nodeName,
@@ -219,15 +232,8 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       clientCa: options.clientCa,
     }),
   );
-  const usages = new Usages({
-    runtime,
-    podDirectory: (uid) => kubelet.volumes.podDirectory(uid),
-    podLogsDir,
-    now,
-    freshMs: config.volumeStatsAggPeriod ?? 60_000,
-  });
   const eviction = new Eviction({
-    measure: options.measure ?? machineMeasure(rootDir, runtime, log),
+    measure,
     thresholds: parseThresholds(config.evictionHard ?? DEFAULT_THRESHOLDS),
     usages,
     pods: () => pods.list().filter((pod) => !isTerminal(pod) && pod.metadata?.deletionTimestamp === undefined),

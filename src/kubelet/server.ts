@@ -13,6 +13,7 @@ import { uidOf } from "./pod.ts";
 import { newestOf, readySandbox, viewPod } from "./pod-view.ts";
 import type { Pods } from "./pods.ts";
 import { readLog } from "./read-log.ts";
+import { resourceMetrics } from "./resource-metrics.ts";
 import { statsSummary } from "./stats.ts";
 
 export interface KubeletServerOptions {
@@ -94,9 +95,12 @@ async function answer(door: Door | undefined, request: IncomingMessage, response
   switch (path[0]) {
     case "pods":
       return json(response, { apiVersion: "v1", kind: "PodList", metadata: {}, items: pods.list() });
-    case "metrics":
-      response.setHeader("content-type", kubelet.metrics.registry.contentType);
-      return void response.end(await kubelet.metrics.registry.metrics());
+    case "metrics": {
+      if (path.length > 1 && path[1] !== "resource") throw new Failure("NOT_FOUND", "NO_PATH", "404 page not found");
+      const registry = path[1] === "resource" ? await resourceMetrics(kubelet, pods.list()) : kubelet.metrics.registry;
+      response.setHeader("content-type", registry.contentType);
+      return void response.end(await registry.metrics());
+    }
     case "stats":
       return json(response, await statsSummary(kubelet, pods.list()));
     case "containerLogs":

@@ -40,6 +40,8 @@ export interface UsagesOptions {
   readonly freshMs: number;
 }
 
+type Stats = Awaited<ReturnType<Runtime["listContainerStats"]>>["stats"][number];
+
 const NONE: DiskUse = { bytes: 0, inodes: 0 };
 
 /** Measures Pods: processor, memory and written layers as the runtime counts them, logs and emptyDirs by walking them. */
@@ -60,7 +62,7 @@ export class Usages {
       const uid = uidOf(pod);
       const own = stats.filter(({ attributes }) => attributes?.labels[LABELS.podUid] === uid);
       const containers = entriesOf(pod).map(async ({ container: { name } }): Promise<ContainerUse | undefined> => {
-        const one = own.find(({ attributes }) => attributes?.labels[LABELS.container] === name);
+        const one = newestOf(own, name);
         const logs = await this.#walk(join(podLogsDirectory(podLogsDir, pod), name));
         if (!one && logs.inodes === 0) return undefined;
         const { cpu, memory, writableLayer } = one ?? {};
@@ -93,6 +95,13 @@ export class Usages {
     this.#walked.set(path, { at: now(), use });
     return use;
   }
+}
+
+/** A container that ran before under the same name may be counted too. */
+function newestOf(stats: readonly Stats[], name: string): Stats | undefined {
+  return stats
+    .filter(({ attributes }) => attributes?.labels[LABELS.container] === name)
+    .toSorted((a, b) => (b.attributes?.metadata?.attempt ?? 0) - (a.attributes?.metadata?.attempt ?? 0))[0];
 }
 
 /** All that a Pod has on disk. */

@@ -1,7 +1,9 @@
 // The kubelet on a real containerd, runc and CNI, through Orlop's CRI and past it, with an API server in memory.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import https from "node:https";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
 import { silent } from "#base";
 import type { Pod, PodSpec } from "#k8s";
@@ -10,7 +12,7 @@ import { startKubelet, type RunningKubelet } from "#kubelet";
 import { openPki } from "#wire";
 import { fakeApi, type FakeApi } from "../../src/kubelet/testing/fake-api.ts";
 import { startCriNode, type CriNode } from "../support/cri-node.ts";
-import { ARTIFACT, createWorld, leftovers, pushObjects, WORKLOAD, type World } from "../support/orlop.ts";
+import { ARTIFACT, createWorld, leftovers, pushObjects, until, WORKLOAD, type World } from "../support/orlop.ts";
 
 let world: World;
 let node: CriNode;
@@ -30,6 +32,8 @@ interface Machine extends AsyncDisposable {
   when(name: string, test: (pod: Pod) => unknown): Promise<Pod>;
   /** Runs a shell command in a container: its output, without the last newline. */
   sh(pod: string, container: string, command: string): Promise<string>;
+  /** What the kubelet's own API answers to an administrator. */
+  get(path: string): Promise<string>;
   restart(): Promise<void>;
 }
 
@@ -59,8 +63,16 @@ async function machine(name: string, criSocket: string): Promise<Machine> {
       const found = api.read("pods", "default", pod) as Pod | undefined;
       return found && test(found) ? found : undefined;
     }, 30);
+  const admin = await pki.clientCertificate({ commonName: "admin", organizations: ["system:masters"] });
   const one: Machine = {
     api,
+    get: (path) =>
+      new Promise((resolve, reject) => {
+        const { port } = one.kubelet;
+        const options = { host: "127.0.0.1", port, ca: pki.ca, ...admin, agent: false as const, path };
+        const call = https.get(options, (response) => void text(response).then(resolve, reject));
+        call.on("error", reject);
+      }),
     kubelet: await start(),
     apply: (pod, spec, metadata = {}) =>
       api.put<Pod>("pods", {
@@ -274,6 +286,30 @@ suite("Pods as people write them", () => {
     await at.api.until(() => !at.api.read("pods", "default", "full"), 30);
     assert.throws(() => readdirSync(root), /ENOENT/);
     assert.deepEqual(readdirSync(join(world.dir, "full/kubelet/pods")), []);
+  });
+
+  test("a Pod as a whole is limited and counted, and no group is left of it, nor of one whose kubelet was killed", async () => {
+    await using at = await through("whole");
+    const whole = { resources: { limits: { memory: "64Mi", cpu: "1" } } } as Partial<PodSpec>;
+    at.apply("whole", { containers: [{ name: "a", image, command: idle }], ...whole });
+    const { metadata } = await at.when("whole", isReady);
+    const kubepods = `/sys/fs/cgroup/memory/orlop-test-${process.pid}-whole/kubepods`;
+    const group = join(kubepods, `pod${metadata?.uid}`);
+    assert.equal(readFileSync(join(group, "memory.limit_in_bytes"), "utf8").trim(), String(64 << 20));
+
+    const { pods } = JSON.parse(await at.get("/stats/summary")) as {
+      pods: { memory: { workingSetBytes: number }; network: { name: string; rxBytes: number } }[];
+    };
+    assert.equal(pods[0]?.network.name, "eth0");
+    const { workingSetBytes } = pods[0].memory;
+    assert.ok(workingSetBytes > 0 && workingSetBytes < 64 << 20, String(workingSetBytes));
+
+    mkdirSync(join(kubepods, "besteffort/podgone/container"), { recursive: true });
+    await at.restart();
+    await until("the group is gone", () => !existsSync(join(kubepods, "besteffort")) || undefined);
+    at.api.drop("pods", "default", "whole", 1);
+    await at.api.until(() => !at.api.read("pods", "default", "whole"), 30);
+    assert.ok(!existsSync(kubepods));
   });
 
   test("probes of every kind, a crash and its last words, and a hook", async () => {
