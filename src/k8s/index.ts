@@ -19,6 +19,6 @@ export { whyNotRestored } from "./restore.ts";
 export { structOf, target, type Field, type Struct, type Type } from "./schema.ts";
 export { parseFieldSelector, parseLabelSelector, type FieldRequirement, type LabelSelector } from "./selectors.ts";
 export { strategicMerge } from "./strategic-merge.ts";
-export { typeErrors } from "./typed.ts";
 export { tolerates, type Taint } from "./taints.ts";
-export { formatYaml, parseYaml } from "./yaml.ts";
+export { typeErrors } from "./typed.ts";
+export { formatYaml, goYamlDuplicates, goYamlError, parseYaml } from "./yaml.ts";
