@@ -195,6 +195,13 @@ test("what a list may not be asked is refused in upstream's words", async (t) =>
     400,
     "specifying resource version is not allowed when using continue",
   ]);
+  const field = 'field label "spec.x" not supported for "ConfigMap"';
+  assert.deepEqual(await said("fieldSelector=spec.x%3D1"), [400, field]);
+  assert.deepEqual(await said("watch=1&fieldSelector=x"), [400, "invalid selector: 'x'; can't understand 'x'"]);
+  assert.deepEqual(await said("labelSelector=a%20in%20(b"), [
+    400,
+    "unable to parse requirement: found '', expected: ',' or ')'",
+  ]);
   const large = await at.request("GET", `${MAPS}?resourceVersion=999999`);
   assert.deepEqual([large.status, large.json.reason, large.headers.get("retry-after")], [504, "Timeout", "1"]);
   assert.match(large.json.message ?? "", /^Timeout: Too large resource version: 999999, current: \d+$/);

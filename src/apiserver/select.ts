@@ -14,13 +14,7 @@ export function selectorOf(resource: Resource, query: URLSearchParams): Selector
     const byLabel = parseLabelSelector(labels);
     const requirements = parseFieldSelector(fields);
     const known = new Set(Object.keys({ ...fieldsOf(resource, EMPTY) }));
-    for (const { field } of requirements)
-      if (!known.has(field))
-        throw badRequest(
-          resource.fields === undefined
-            ? `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`
-            : `field label not supported: ${field}`,
-        );
+    for (const { field } of requirements) if (!known.has(field)) throw badRequest(unknownField(resource, field));
     return (object) => {
       if (!byLabel(object.metadata?.labels ?? {})) return false;
       if (requirements.length === 0) return true;
@@ -30,6 +24,16 @@ export function selectorOf(resource: Resource, query: URLSearchParams): Selector
   } catch (cause) {
     throw badRequest(messageOf(cause));
   }
+}
+
+/** Kinds that upstream serves without fields of their own, in words of their own. */
+const NAMED = ["ConfigMap", "ServiceAccount"];
+
+function unknownField(resource: Resource, field: string): string {
+  if (NAMED.includes(resource.kind)) return `field label ${JSON.stringify(field)} not supported for "${resource.kind}"`;
+  return resource.fields === undefined
+    ? `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`
+    : `field label not supported: ${field}`;
 }
 
 const EMPTY = { metadata: {}, involvedObject: {}, spec: {}, status: {} } as KubeObject;

@@ -17,26 +17,23 @@ interface Token {
   readonly text: string;
 }
 
-const SYMBOLS = ["==", "!=", "=", "!", ",", "(", ")", "<", ">"];
+const SYMBOL = /^(?:==|!=|[=!,()<>])/;
 
 function tokens(text: string): Token[] {
   const found: Token[] = [];
-  let at = 0;
-  while (at < text.length) {
-    if (/\s/.test(text.charAt(at))) {
-      at++;
-      continue;
-    }
-    const symbol = SYMBOLS.find((s) => text.startsWith(s, at));
-    const word = symbol ?? /^[^\s=!,()<>]+/.exec(text.slice(at))?.[0] ?? "";
+  for (let rest = text.trimStart(); rest !== ""; rest = rest.trimStart()) {
+    const symbol = SYMBOL.exec(rest)?.[0];
+    const word = symbol ?? /^[^\s=!,()<>]+/.exec(rest)?.[0] ?? "";
     found.push({ type: symbol === undefined ? "word" : "symbol", text: word });
-    at += word.length;
+    rest = rest.slice(word.length);
   }
   found.push({ type: "end", text: "" });
   return found;
 }
 
-/** Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>3`. Throws Failure `INVALID_SELECTOR`. */
+const OPERATORS = ["in", "notin", "=", "==", "!=", ">", "<"];
+
+/** Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>3`. Throws Failure `INVALID_SELECTOR`, in upstream's words. */
 export function parseLabelSelector(text: string): LabelSelector {
   const list = tokens(text);
   let at = 0;
@@ -46,121 +43,157 @@ export function parseLabelSelector(text: string): LabelSelector {
     at++;
     return token;
   };
-  const isSymbol = (text: string): boolean => peek().type === "symbol" && peek().text === text;
+  const isSymbol = (symbol: string): boolean => peek().type === "symbol" && peek().text === symbol;
+  const ends = (): boolean => peek().type === "end" || isSymbol(",");
+  const found = (token: Token, expected: string): Failure => invalid(`found '${token.text}', expected: ${expected}`);
   const rules: LabelSelector[] = [];
-  if (peek().type === "end") return () => true;
-  for (;;) {
-    if (!isSymbol("!") && peek().type !== "word")
-      throw invalid(`found '${peek().text}', expected: !, identifier, or 'end of string'`);
-    rules.push(one());
-    if (peek().type === "end") break;
-    if (!isSymbol(",")) throw invalid(`found '${peek().text}', expected: ',' or 'end of string'`);
-    next();
-    if (peek().type === "end" || isSymbol(",")) throw invalid(`found '${peek().text}', expected: identifier after ','`);
-  }
-  return (labels) => rules.every((rule) => rule(labels));
-
-  function one(): LabelSelector {
+  while (peek().type !== "end") {
+    if (peek().type !== "word" && !isSymbol("!")) throw found(peek(), "!, identifier, or 'end of string'");
     try {
-      if (!isSymbol("!")) return requirement(requireKey(next()));
-      next();
-      const key = requireKey(next());
-      return (labels) => !(key in labels);
+      rules.push(requirement());
     } catch (cause) {
       throw invalid(`unable to parse requirement: ${messageOf(cause)}`);
     }
+    const token = next();
+    if (token.type === "end") break;
+    if (token.text !== ",") throw found(token, "',' or 'end of string'");
+    if (peek().type !== "word" && !isSymbol("!")) throw found(peek(), "identifier after ','");
   }
+  return (labels) => rules.every((rule) => rule(labels));
 
-  function requirement(key: string): LabelSelector {
-    const operator = peek();
-    if (operator.type === "end" || operator.text === ",") return (labels) => key in labels;
-    next();
-    switch (operator.text) {
-      case "=":
-      case "==": {
-        const value = requireValue(single(), key);
-        return (labels) => labels[key] === value;
-      }
-      case "!=": {
-        const value = requireValue(single(), key);
-        return (labels) => labels[key] !== value;
-      }
-      case "in": {
-        const values = set(key);
-        return (labels) => labels[key] !== undefined && values.has(labels[key]);
-      }
-      case "notin": {
-        const values = set(key);
-        return (labels) => labels[key] === undefined || !values.has(labels[key]);
-      }
-      case "<":
-      case ">": {
-        const bound = next().text;
-        if (!/^-?\d+$/.test(bound)) throw invalid(`for 'Gt', 'Lt' operators, the value must be an integer`);
-        return (labels) => {
-          const value = labels[key];
-          if (value === undefined || !/^-?\d+$/.test(value)) return false;
-          return operator.text === "<" ? BigInt(value) < BigInt(bound) : BigInt(value) > BigInt(bound);
-        };
-      }
-      default:
-        throw invalid(`found '${operator.text}', expected: in, notin, =, ==, !=, gt, lt`);
-    }
+  function requirement(): LabelSelector {
+    const absent = isSymbol("!");
+    if (absent) next();
+    const { type, text: key } = next();
+    if (type !== "word") throw found({ type, text: key }, "identifier");
+    const wrong = keyErrors(key);
+    if (wrong.length > 0) throw invalid(`<nil>: Invalid value: ${JSON.stringify(key)}: ${wrong.join("; ")}`);
+    if (absent) return (labels) => !Object.hasOwn(labels, key);
+    if (ends()) return (labels) => Object.hasOwn(labels, key);
+    const operator = next();
+    if (!OPERATORS.includes(operator.text)) throw found(operator, "in, notin, =, ==, !=, gt, lt");
+    const isSet = operator.type === "word";
+    const values = [...(isSet ? set() : [single()])].sort();
+    check(key, values, operator.text);
+    return ruleOf(key, operator.text, new Set(values));
   }
 
   function single(): string {
-    if (peek().type === "end" || isSymbol(",")) return "";
-    if (peek().type !== "word") throw invalid(`found '${peek().text}', expected: identifier`);
-    return next().text;
+    if (ends()) return "";
+    const token = next();
+    if (token.type !== "word") throw found(token, "identifier");
+    return token.text;
   }
 
-  function set(key: string): ReadonlySet<string> {
-    if (!isSymbol("(")) throw invalid(`found '${peek().text}' expected: '('`);
-    next();
+  function set(): Set<string> {
+    const open = next();
+    if (open.text !== "(") throw invalid(`found '${open.text}' expected: '('`);
     const values = new Set<string>();
-    for (;;) {
-      if (isSymbol(")") || isSymbol(",")) values.add("");
-      else if (peek().type === "word") values.add(requireValue(next().text, key));
-      else throw invalid(`found '${peek().text}', expected: ',', ')' or identifier`);
-      if (isSymbol(")")) {
-        next();
-        return values;
-      }
-      if (!isSymbol(",")) throw invalid(`found '${peek().text}', expected: ',' or ')'`);
-      next();
+    const first = peek();
+    if (first.type !== "word" && !isSymbol(",") && !isSymbol(")")) throw found(first, "',', ')' or identifier");
+    if (isSymbol(")")) values.add("");
+    while (!isSymbol(")")) {
+      const token = next();
+      if (token.type === "word") {
+        values.add(token.text);
+        if (!isSymbol(",") && !isSymbol(")")) throw found(peek(), "',' or ')'");
+      } else if (token.text === ",") {
+        if (values.size === 0 || isSymbol(")") || isSymbol(",")) values.add("");
+      } else throw found(token, "',', or identifier");
     }
+    next();
+    return values;
   }
 }
 
-const PART = "([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)";
-const KEY = new RegExp(`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?${PART}$`);
-const VALUE = new RegExp(`^${PART}?$`);
-
-function requireKey(token: Token): string {
-  if (token.type !== "word") throw invalid(`found '${token.text}', expected: identifier`);
-  const name = token.text.slice(token.text.indexOf("/") + 1);
-  if (!KEY.test(token.text) || name.length > 63)
-    throw invalid(
-      `<nil>: Invalid value: "${token.text}": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
-    );
-  return token.text;
+function ruleOf(key: string, operator: string, values: ReadonlySet<string>): LabelSelector {
+  const valueOf = (labels: Readonly<Record<string, string>>): string | undefined =>
+    Object.hasOwn(labels, key) ? labels[key] : undefined;
+  const has: LabelSelector = (labels) => values.has(valueOf(labels) ?? "") && valueOf(labels) !== undefined;
+  if (operator === "!=" || operator === "notin") return (labels) => !has(labels);
+  if (operator !== "<" && operator !== ">") return has;
+  const bound = BigInt([...values][0] ?? 0);
+  return (labels) => {
+    const value = valueOf(labels);
+    if (value === undefined || !INTEGER.test(value)) return false;
+    return operator === "<" ? BigInt(value) < bound : BigInt(value) > bound;
+  };
 }
 
-function requireValue(value: string, key: string): string {
-  if (!VALUE.test(value) || value.length > 63)
-    throw invalid(
-      `values[0][${key}]: Invalid value: "${value}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
-    );
-  return value;
+const INTEGER = /^-?\d+$/;
+
+/** Throws one Failure for all that is wrong with the values. */
+function check(key: string, values: readonly string[], operator: string): void {
+  const errors = values.flatMap((value, i) => {
+    const number = (operator === "<" || operator === ">") && !INTEGER.test(value);
+    const shown = JSON.stringify(value);
+    const wrong = valueErrors(value);
+    return [
+      ...(number
+        ? [`values[${i}]: Invalid value: ${shown}: for 'Gt', 'Lt' operators, the value must be an integer`]
+        : []),
+      ...(wrong.length > 0 ? [`values[${i}][${key}]: Invalid value: ${shown}: ${wrong.join("; ")}`] : []),
+    ];
+  });
+  if (errors.length > 0) throw invalid(errors.length === 1 ? (errors[0] ?? "") : `[${errors.join(", ")}]`);
 }
 
-/** Parses `metadata.name=x,spec.nodeName!=y`; `\,`, `\=` and `\\` are escapes. Throws Failure `INVALID_SELECTOR`. */
+const NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+const CHARACTERS =
+  "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const NAME_WORDS = `must ${CHARACTERS} (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '${NAME}')`;
+const VALUE_WORDS = `a valid label must be an empty string or ${CHARACTERS} (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(${NAME})?')`;
+const SUBDOMAIN_WORDS = `a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '${SUBDOMAIN}')`;
+const EMPTY = "must be non-empty";
+const LONGEST = 63;
+const tooLong = (most: number): string => `must be no more than ${most} bytes`;
+const is = (pattern: string, text: string): boolean => new RegExp(`^${pattern}$`).test(text);
+
+function keyErrors(key: string): string[] {
+  const parts = key.split("/");
+  const name = parts.at(-1) ?? "";
+  const prefix = parts[0] ?? "";
+  if (parts.length > 2)
+    return [
+      `a valid label key ${NAME_WORDS} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
+    ];
+  const errors: string[] = [];
+  if (parts.length === 2) {
+    if (prefix === "") errors.push(`prefix part ${EMPTY}`);
+    else if (prefix.length > 253) errors.push(`prefix part ${tooLong(253)}`);
+    if (prefix !== "" && !is(SUBDOMAIN, prefix)) errors.push(`prefix part ${SUBDOMAIN_WORDS}`);
+  }
+  if (name === "") errors.push(`name part ${EMPTY}`);
+  else if (name.length > LONGEST) errors.push(`name part ${tooLong(LONGEST)}`);
+  if (!is(NAME, name)) errors.push(`name part ${NAME_WORDS}`);
+  return errors;
+}
+
+function valueErrors(value: string): string[] {
+  const errors = value.length > LONGEST ? [tooLong(LONGEST)] : [];
+  return is(`(${NAME})?`, value) ? errors : [...errors, VALUE_WORDS];
+}
+
+/**
+ * Parses `metadata.name=x,spec.nodeName!=y`, in the order of the terms; `\,`, `\=` and `\\` are escapes.
+ * Throws Failure `INVALID_SELECTOR`, in upstream's words.
+ */
 export function parseFieldSelector(text: string): FieldRequirement[] {
-  if (text === "") return [];
-  return (text.match(/(?:\\.|[^,\\])+/g) ?? []).map((term) => {
-    const match = /^((?:\\.|[^=!\\])*)(==|!=|=)(.*)$/s.exec(term);
+  const terms = text.match(/(?:\\.|[^,\\]|\\$)+/gs) ?? [];
+  return terms.sort().map((term) => {
+    const match = /^(.*?)(!=|==|=)(.*)$/s.exec(term);
     if (match === null) throw invalid(`invalid selector: '${text}'; can't understand '${term}'`);
     const [, field = "", operator, value = ""] = match;
-    return { field, value: value.replace(/\\(.)/gs, "$1"), equal: operator !== "!=" };
+    return { field, value: unescaped(value), equal: operator !== "!=" };
+  });
+}
+
+function unescaped(value: string): string {
+  return value.replace(/\\(.?)|=/gsu, (sequence, escaped?: string) => {
+    if (escaped === undefined) throw invalid("invalid field selector: unescaped character in value: 61");
+    if (!["\\", ",", "="].includes(escaped))
+      throw invalid(`invalid field selector: invalid escape sequence: ${sequence}`);
+    return escaped;
   });
 }
