@@ -1,9 +1,9 @@
 import { markAsUntransferable } from "node:worker_threads";
 
 /** The kernel reads into pieces of this. Bytes. */
-export const SLAB = 1024 * 1024;
+export const SLAB = 512 * 1024;
 /** Slabs kept for the next reading. */
-const KEPT = 32;
+const KEPT = 16;
 
 export interface Slab {
   readonly bytes: Uint8Array<ArrayBuffer>;
