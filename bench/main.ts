@@ -24,6 +24,9 @@ const machine = {
   node: process.version,
 };
 
+// Figures of smaller or fewer objects are for a quick look.
+const isWhole = !["ORLOP_BENCH_SCALE", "ORLOP_BENCH_ONLY"].some((name) => name in process.env);
+
 for (const name of NAMES) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   const { bench } = (await import(`./${name}.ts`)) as { bench: Bench };
@@ -35,7 +38,7 @@ for (const name of NAMES) {
     (line) => process.stdout.write(`${line}\n`),
     (more) => {
       rows.push(...more);
-      writeFileSync(join(results, `${name}.json`), `${JSON.stringify({ machine, rows }, null, 2)}\n`);
+      if (isWhole) writeFileSync(join(results, `${name}.json`), `${JSON.stringify({ machine, rows }, null, 2)}\n`);
     },
   );
 }

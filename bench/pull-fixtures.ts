@@ -29,12 +29,21 @@ export interface Workshop {
   readonly scale: number;
 }
 
-export async function* fixtures(shop: Workshop): AsyncGenerator<Fixture> {
-  yield await rawBlob(shop);
-  yield await plainLayer(shop);
-  yield* trees(shop);
-  yield await manyLayers(shop);
-  yield await manyFiles(shop);
+const MAKERS = {
+  raw: (shop: Workshop) => one(rawBlob(shop)),
+  plain: (shop: Workshop) => one(plainLayer(shop)),
+  trees,
+  layers: (shop: Workshop) => one(manyLayers(shop)),
+  files: (shop: Workshop) => one(manyFiles(shop)),
+};
+
+/** Each is made when it is asked for; `only` names those that are wanted, where not all are. */
+export async function* fixtures(shop: Workshop, only: readonly string[] | undefined): AsyncGenerator<Fixture> {
+  for (const [name, make] of Object.entries(MAKERS)) if (only?.includes(name) ?? true) yield* make(shop);
+}
+
+async function* one(fixture: Promise<Fixture>): AsyncGenerator<Fixture> {
+  yield await fixture;
 }
 
 async function rawBlob({ engine, host, dir, scale }: Workshop): Promise<Fixture> {

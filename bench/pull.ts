@@ -1,5 +1,6 @@
 // Pulls from a docker-registry on loopback, side by side with curl, containerd and podman; each from a cold cache, each with a
-// final sync. `ORLOP_BENCH_SCALE=0.1` makes the fixtures smaller; 1 is what the targets are for.
+// final sync. `ORLOP_BENCH_SCALE=0.1` makes the fixtures smaller; 1 is what the targets are for. `ORLOP_BENCH_ONLY=layers,files` measures
+// some of raw, plain, trees, layers, files and far.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import {
   cpSync,
@@ -114,6 +115,7 @@ const CONTENDERS: readonly Contender[] = [
 export const bench: Bench = async (say, keep) => {
   const dir = mkdtempSync(join(tmpdir(), "orlop-bench-pull-"));
   const scale = Number(process.env["ORLOP_BENCH_SCALE"] ?? 1);
+  const only = process.env["ORLOP_BENCH_ONLY"]?.split(",");
   const bars: Bar[] = [];
   const tell = (rows: readonly Row[]): void => {
     keep(rows);
@@ -129,7 +131,7 @@ export const bench: Bench = async (say, keep) => {
     const platform = hostPlatform(process.arch);
     await using engine = await createEngine({ ...places, kernel: linuxKernel(), registry, platform });
     const destination = (repository: string) => registry.destination(parseReference(`${docker.host}/${repository}:v1`));
-    for await (const fixture of fixtures({ engine, destination, host: docker.host, dir, scale })) {
+    for await (const fixture of fixtures({ engine, destination, host: docker.host, dir, scale }, only)) {
       say(fixture.name);
       const costs = new Map<string, Cost[]>();
       for (let run = 0; run < RUNS; run++)
@@ -140,7 +142,8 @@ export const bench: Bench = async (say, keep) => {
       for (const [who, runs] of costs) tell(rowsOf(fixture.name, who, runs, say));
       tell(await timeToMount(engine, fixture, dir, say));
     }
-    tell(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say));
+    if (only?.includes("far") ?? true)
+      tell(await fromFarAway(join(dir, "contender"), Math.ceil(512 * scale) * 1024 * 1024, say));
   } finally {
     for (const path of [dir, BUILT]) rmSync(path, { recursive: true, force: true });
   }
