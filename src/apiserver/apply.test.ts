@@ -104,6 +104,14 @@ test("what is no configuration of this object is a bad request", async (t) => {
     'Operation cannot be fulfilled on configmaps "m": uid mismatch: the provided object specified uid u, and no existing object was found',
   ]);
   assert.match((await said("a: [")).join(), /^400,error decoding YAML: error converting YAML to JSON: yaml: /);
+  const twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  a: '1'\n  a: '2'\n";
+  const found = 'error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key "a" already set in map';
+  const strict = await apply(twice, "one", "&fieldValidation=Strict&dryRun=All");
+  assert.deepEqual([strict.status, strict.json.message], [400, `error strict decoding YAML: ${found}`]);
+  assert.match(
+    (await apply(twice, "one", "&dryRun=All")).headers.get("warning") ?? "",
+    /key \\"a\\" already set in map"$/,
+  );
   const nameless = await apply(configMap(), "");
   assert.deepEqual(
     [nameless.status, nameless.json.message],

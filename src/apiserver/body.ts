@@ -78,14 +78,6 @@ export function unsupportedBody(): StatusError {
   );
 }
 
-export function parseYamlBody(text: string): unknown {
-  try {
-    return parseYaml(text);
-  } catch (cause) {
-    throw badRequest(`error converting YAML to JSON: yaml: ${messageOf(cause)}`);
-  }
-}
-
 const SYNTAX: readonly [RegExp, string][] = [
   [/^Expected property name|^Expected double-quoted property name/, "looking for beginning of object key string"],
   [/^Expected ',' or '}'/, "after object key:value pair"],

@@ -1,12 +1,12 @@
-import { isRecord } from "#k8s";
+import { goYamlDuplicates, goYamlError, isRecord, parseYaml } from "#k8s";
 import { restrictNode } from "./authorize.ts";
 import { applyObject, manageUpdate } from "./apply.ts";
-import { decodeAs, mediaTypeOf, parseYamlBody } from "./body.ts";
+import { decodeAs, mediaTypeOf, type Validation } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
 import { APPLY, checkPatchType, patchObject } from "./patches.ts";
 import type { ApiRequest } from "./router.ts";
-import { StatusError, badRequest, conflict, notFound } from "./status.ts";
+import { badRequest, conflict, notFound } from "./status.ts";
 import type { Stored } from "./storage.ts";
 import { writeQuery, type WriteQuery } from "./write-options.ts";
 
@@ -56,13 +56,15 @@ function patch(
   return { stored, created: false, warnings };
 }
 
-function apply(request: ApiRequest, target: Target, { dryRun, manager, force }: WriteQuery, text: string): Patched {
+function apply(request: ApiRequest, target: Target, query: WriteQuery, text: string): Patched {
+  const { dryRun, manager, force, validation } = query;
   const { objects, resource, namespace, name, part } = target;
   const existing = objects.storage.get(resource.storedAs, namespace, name);
   if (existing === undefined && part !== undefined) throw notFound(resource, name);
   const applied = configuration(text);
   const how = { resource, manager, force, ...(part === undefined ? {} : { subresource: part }) };
   const { object: merged, manage } = applyObject(existing?.object, applied, how);
+  const odd = repeated(text, validation);
   const { object } = decodeAs(resource, merged, "Ignore");
   const { uid } = object.metadata;
   if (existing === undefined && uid)
@@ -74,27 +76,33 @@ function apply(request: ApiRequest, target: Target, { dryRun, manager, force }: 
   checkName(object, name);
   if (existing !== undefined) {
     const stored = objects.update(resource, namespace, name, () => object, { dryRun, manage, part });
-    return { stored, created: false, warnings: [] };
+    return { stored, created: false, warnings: odd };
   }
   restrictNode(request.user, resource, object);
   const stored = objects.create(resource, namespace, object, { dryRun, manage });
-  return { stored, created: true, warnings: resource.warnings?.(stored.object as AnyObject) ?? [] };
+  return { stored, created: true, warnings: [...odd, ...(resource.warnings?.(stored.object as AnyObject) ?? [])] };
 }
 
+/** The configuration in the body of an apply, in YAML (or JSON, which is YAML too). */
 function configuration(text: string): AnyObject {
   let value: unknown;
   try {
-    value = parseYamlBody(text);
-  } catch (cause) {
-    if (cause instanceof StatusError) throw badRequest(`error decoding YAML: ${cause.message}`);
-    throw cause;
+    value = parseYaml(text) ?? {};
+  } catch {
+    throw badRequest(`error decoding YAML: error converting YAML to JSON: ${goYamlError(text)}`);
   }
   if (isRecord(value)) return value as AnyObject;
   const kind = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-  if (value == null) return {} as AnyObject;
-  throw badRequest(
-    `error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ${kind} into Go value of type map[string]interface {}`,
-  );
+  const why = `json: cannot unmarshal ${kind} into Go value of type map[string]interface {}`;
+  throw badRequest(`error decoding YAML: error unmarshaling JSON: while decoding JSON: ${why}`);
+}
+
+/** What to tell of keys that are there twice. Throws 400 where that was to be refused. */
+function repeated(text: string, validation: Validation): string[] {
+  if (validation === "Ignore") return [];
+  const found = goYamlDuplicates(text).map((problem) => `error converting YAML to JSON: ${problem}`);
+  if (validation === "Strict" && found.length > 0) throw badRequest(`error strict decoding YAML: ${found[0]}`);
+  return found;
 }
 
 /** What was made of an object is still the one that the path names. */

@@ -46,10 +46,21 @@ const SUBRESOURCES: readonly Subresource[] = [
   part("serviceaccounts", "token", "TokenRequest", ["create"], "authentication.k8s.io", "v1"),
 ];
 
+/** Not kept either: a Pod is what a binding changes. */
+const BINDINGS = {
+  group: "",
+  version: "v1",
+  resource: "bindings",
+  kind: "Binding",
+  type: "v1.Binding",
+  namespaced: true,
+};
+const ASKED = [BINDINGS, ...QUESTIONS];
+
 export const servedBy = (resources: readonly Resource[]): Served => ({
   resources,
   subresources: SUBRESOURCES,
-  questions: QUESTIONS,
+  questions: ASKED,
 });
 
 const PART_TYPES: Readonly<Record<string, string>> = { Binding: "v1.Binding", TokenRequest: "authn.TokenRequest" };
@@ -62,7 +73,7 @@ export function describedBy(resources: readonly Resource[]): ServedResource[] {
       kind === resource.kind ? resource.type : (PART_TYPES[kind] ?? "");
     return { ...resource, subresources: parts.map((sub) => ({ ...sub, type: typeOf(sub) })) };
   });
-  return [...described, ...QUESTIONS.map((question) => ({ ...question, verbs: ["create"] }))];
+  return [...described, ...ASKED.map((question) => ({ ...question, verbs: ["create"] }))];
 }
 
 type Params = Readonly<Record<string, string>>;
