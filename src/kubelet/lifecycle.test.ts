@@ -274,13 +274,40 @@ test("a volume of a kind that this node does not have is an Event and a waiting 
 test("what would weaken or change a Pod if it were ignored is refused, and said", async () => {
   await using node = await startNode();
   node.apply("odd", {
-    runtimeClassName: "kata",
     containers: [{ name: "a", image, resources: { limits: { "nvidia.com/gpu": "1" } } }],
   });
-  const message = 'this node does not support runtimeClassName "kata", resource nvidia.com/gpu of container a';
+  const message = "this node does not support resource nvidia.com/gpu of container a";
   const pod = await node.when("odd", (pod) => statusOf(pod, "a")?.state?.waiting?.message);
   assert.deepEqual(statusOf(pod, "a")?.state?.waiting, { reason: "ContainerCreating", message });
   await node.event("odd", "FailedCreatePodSandBox", message);
+  assert.equal(node.runtime.sandboxes.size, 0);
+});
+
+test("a RuntimeClass names the runtime's handler, and one that is not there is waited for", async () => {
+  await using node = await startNode();
+  node.apply("odd", { runtimeClassName: "kata", containers: [{ name: "a", image }] });
+  const message = 'Failed to create pod sandbox: runtimeclass.node.k8s.io "kata" not found';
+  await node.event("odd", "FailedCreatePodSandBox", message);
+  const handlers: (string | undefined)[] = [];
+  const run = node.runtime.runPodSandbox;
+  Object.assign(node.runtime, {
+    runPodSandbox: async (...args: Parameters<typeof run>) => {
+      handlers.push(args[0].runtimeHandler);
+      return await run(...args);
+    },
+  });
+  await node.api.create("/apis/node.k8s.io/v1/runtimeclasses", { metadata: { name: "kata" }, handler: "kata-qemu" });
+  await node.when("odd", (pod) => isRunning(pod, "a"));
+  assert.deepEqual(handlers, ["kata-qemu"]);
+});
+
+test("users of its own are refused to a Pod where the runtime has none", async () => {
+  await using node = await startNode();
+  node.apply("users", { hostUsers: false, containers: [{ name: "a", image }] });
+  const message =
+    "Failed to create pod sandbox: can't set `spec.hostUsers: false`, runtime does not support user namespaces";
+  await node.event("users", "FailedCreatePodSandBox", message);
+  await node.when("users", (pod) => statusOf(pod, "a")?.state?.waiting?.message === message);
   assert.equal(node.runtime.sandboxes.size, 0);
 });
 

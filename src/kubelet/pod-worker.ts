@@ -16,6 +16,7 @@ import { PodEnding } from "./pod-ending.ts";
 import { PodReporter } from "./pod-reporter.ts";
 import { newestOf, type PodView, viewPod } from "./pod-view.ts";
 import { Prober } from "./prober.ts";
+import { refuseUserNamespaces, runtimeHandlerOf } from "./runtime-class.ts";
 import { sandboxConfig } from "./sandbox-config.ts";
 import type { ForcedEnd, Waiting } from "./status.ts";
 import { stopContainer } from "./stop-container.ts";
@@ -345,7 +346,9 @@ export class PodWorker {
   }
 
   async #createSandbox(view: PodView, config: SandboxConfig): Promise<void> {
-    const { runtime, recorder } = this.#kubelet;
+    const { runtime, recorder, client } = this.#kubelet;
+    const runtimeHandler = await runtimeHandlerOf(client, this.#pod);
+    await refuseUserNamespaces(runtime, this.#pod, runtimeHandler);
     if (view.sandboxes.length > 0) {
       const message = "Pod sandbox changed, it will be killed and re-created.";
       recorder.event(referenceTo(this.#pod), "Normal", "SandboxChanged", message);
@@ -353,7 +356,7 @@ export class PodWorker {
       // Also those that are not ready: their network is still to be given back.
       for (const { id } of view.sandboxes) await runtime.stopPodSandbox({ podSandboxId: id });
     }
-    await runtime.runPodSandbox({ config, runtimeHandler: "" }, { timeout: SANDBOX_TIMEOUT });
+    await runtime.runPodSandbox({ config, runtimeHandler }, { timeout: SANDBOX_TIMEOUT });
   }
 
   /** Notes what keeps the whole Pod from going on; the wait before the next try doubles. */

@@ -21,6 +21,7 @@ const STANDARD = [
   /^POST \/api\/v1\/namespaces\/[^/]+\/serviceaccounts\/[^/]+\/token$/,
   /^GET \/api\/v1\/namespaces\/default\/services\/kubernetes$/,
   /^LIST \/api\/v1\/namespaces\/[^/]+\/services$/,
+  /^GET \/apis\/node\.k8s\.io\/v1\/runtimeclasses\/[^/]+$/,
   /^POST \/apis\/authentication\.k8s\.io\/v1\/tokenreviews$/,
   /^POST \/apis\/authorization\.k8s\.io\/v1\/subjectaccessreviews$/,
 ];
@@ -89,6 +90,8 @@ test("the kubelet asks an API server for standard things only", async () => {
       { name: "scratch", emptyDir: {} },
     ],
   });
+  node.apply("classy", { runtimeClassName: "kata", containers: [{ name: "a", image: "busybox:1" }] });
+  await node.event("classy", "FailedCreatePodSandBox");
   await node.when("all", (pod) => pod.status?.initContainerStatuses?.[0]?.state?.running);
   node.runtime.exit("init", 0);
   await node.when("all", (pod) => pod.status?.phase === "Running");

@@ -3,17 +3,14 @@ import { entriesOf, specOf } from "./pod.ts";
 import { restartRulesOf } from "./restart.ts";
 
 interface Newer {
-  readonly hostUsers?: boolean;
   readonly resourceClaims?: readonly unknown[];
 }
 
 /** What a Pod asks for that this kubelet cannot give, and that would change what its containers may do; undefined: nothing. */
 export function unsupported(pod: Pod): string | undefined {
   const spec = specOf(pod);
-  const { hostUsers, resourceClaims } = spec as Newer;
+  const { resourceClaims } = spec as Newer;
   const refused = [
-    ...(spec.runtimeClassName ? [`runtimeClassName ${JSON.stringify(spec.runtimeClassName)}`] : []),
-    ...(hostUsers === false ? ["hostUsers: false"] : []),
     ...(resourceClaims?.length ? ["resourceClaims"] : []),
     ...entriesOf(pod)
       .filter(({ container }) => container.volumeDevices?.length)
