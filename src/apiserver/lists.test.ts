@@ -261,3 +261,40 @@ test("a deletion of many keeps to its selection, its limit and its preconditions
   assert.deepEqual(names(one.json), ["b", "d"]);
   assert.deepEqual(names((await at.request("GET", MAPS)).json), ["c"]);
 });
+
+test("the form of an answer is the one the client likes best, and one it can have", async (t) => {
+  const at = await api(t);
+  await make(at, "a");
+  const ask = async (path: string, accept: string, method = "GET"): Promise<unknown[]> => {
+    const { status, text } = await at.request(method, path, method === "GET" ? undefined : map("b"), {
+      Accept: accept,
+    });
+    const json = JSON.parse(text) as Json;
+    return [status, status === 200 ? json.kind : json.message];
+  };
+  const as = (kind: string): string => `application/json;as=${kind};g=meta.k8s.io;v=v1`;
+  const partial = as("PartialObjectMetadata");
+  assert.deepEqual(await ask(`${MAPS}/a`, `application/json;q=0.5,${partial}`), [200, "PartialObjectMetadata"]);
+  assert.deepEqual(await ask(MAPS, `*/*,${as("PartialObjectMetadataList")}`), [200, "PartialObjectMetadataList"]);
+  assert.deepEqual(await ask(MAPS, `${partial},application/json`), [
+    406,
+    "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)",
+  ]);
+  assert.deepEqual(await ask(`${MAPS}/a`, as("PartialObjectMetadataList")), [
+    406,
+    "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)",
+  ]);
+  assert.deepEqual(await ask(`${MAPS}?includeObject=All`, as("Table")), [
+    400,
+    `Unable to convert to Table as requested: includeObject: Invalid value: "All": must be 'Metadata', 'Object', 'None', or empty`,
+  ]);
+  const accepted = "only the following media types are accepted:";
+  assert.deepEqual(await ask(`${MAPS}?watch=1`, "application/yaml"), [
+    406,
+    `${accepted} application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch`,
+  ]);
+  assert.equal((await ask(MAPS, "text/html", "POST"))[0], 406);
+  assert.deepEqual(names((await at.request("GET", MAPS)).json), ["a"], "nothing was written for it");
+  assert.equal((await at.request("GET", `${MAPS}/a?resourceVersion=999999`)).status, 504);
+  assert.equal((await at.request("GET", `${MAPS}/a?resourceVersion=0`)).status, 200);
+});

@@ -1,51 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import { formatYaml, type KubeObject } from "#k8s";
+import type { Form } from "./accept.ts";
 import type { ApiRequest } from "./router.ts";
 import { apiVersionOf, type Column, type Resource } from "./kinds/resource.ts";
 import type { Stored } from "./storage.ts";
-import { StatusError, statusOf } from "./status.ts";
-
-/** The form a client asked for. */
-export interface Form {
-  readonly as: "object" | "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList";
-  readonly version: "v1" | "v1beta1";
-  readonly yaml: boolean;
-}
-
-const PLAIN: Form = { as: "object", version: "v1", yaml: false };
-
-/** The first form in `Accept` that the server has. Protobuf is answered in JSON; a foreign type is refused. */
-export function formOf(accept: string | undefined): Form {
-  const ranges = (accept ?? "")
-    .split(",")
-    .map((range) => range.trim())
-    .filter((range) => range !== "");
-  if (ranges.length === 0) return PLAIN;
-  let fallback = false;
-  for (const range of ranges) {
-    const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
-    const given = new Map(parameters.map((p) => [p.split("=")[0] ?? "", (p.split("=")[1] ?? "").replaceAll('"', "")]));
-    const json = ["application/json", "application/*", "*/*"].includes(type);
-    const yaml = type === "application/yaml" || type === "text/yaml";
-    if (type === "application/vnd.kubernetes.protobuf" || type === "application/cbor") fallback = true;
-    if (!json && !yaml) continue;
-    const as = given.get("as");
-    if (as === undefined) return { ...PLAIN, yaml };
-    const known = (["Table", "PartialObjectMetadata", "PartialObjectMetadataList"] as const).find(
-      (name) => name.toLowerCase() === as,
-    );
-    const version = given.get("v");
-    if (known !== undefined && given.get("g") === "meta.k8s.io" && (version === "v1" || version === "v1beta1"))
-      return { as: known, version, yaml };
-  }
-  if (fallback) return PLAIN;
-  throw new StatusError(
-    406,
-    "NotAcceptable",
-    "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
-  );
-}
+import { statusOf } from "./status.ts";
 
 const warned = new WeakMap<ServerResponse, string[]>();
 

@@ -1,16 +1,17 @@
 import type { ServerResponse } from "node:http";
+import { checkForm, formOf, type Form } from "./accept.ts";
 import { restrictNode } from "./authorize.ts";
 import { manageUpdate } from "./apply.ts";
 import { decodeAs, readBody, strictProblemsIn } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects, WriteOptions } from "./objects.ts";
-import { listOptions } from "./list-options.ts";
+import { listOptions, parseVersion, tooLarge } from "./list-options.ts";
 import { readPage } from "./pages.ts";
 import { patchVerb, type Part } from "./patch-verb.ts";
-import { formJson, formOf, listJson, sendJson, sendText, warn } from "./respond.ts";
+import { formJson, listJson, sendJson, sendText, warn } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { selectorOf } from "./select.ts";
-import { badRequest } from "./status.ts";
+import { StatusError, badRequest } from "./status.ts";
 import type { Stored } from "./storage.ts";
 import { watch } from "./watch.ts";
 import { deleteOptions, writeQuery, type WriteQuery } from "./write-options.ts";
@@ -27,6 +28,8 @@ export class Verbs {
 
   get(request: ApiRequest, response: ServerResponse): void {
     const { namespace, name } = this.place(request);
+    const asked = parseVersion(request.query.get("resourceVersion") ?? "", (why) => new StatusError(500, "", why));
+    if (asked > this.objects.storage.version) throw tooLarge(asked, this.objects.storage.version);
     this.#send(request, response, 200, this.objects.get(this.resource, namespace, name));
   }
 
@@ -35,8 +38,8 @@ export class Verbs {
     const { namespace } = this.place(request);
     const { resource } = this;
     const { storage } = this.objects;
-    const form = formOf(request.raw.headers.accept);
     const options = listOptions(query);
+    const form = this.#form(request, options.watch ? "watch" : "list");
     const select = selectorOf(resource, query);
     if (options.watch) return watch(request, response, { storage, resource, namespace, select, form, options });
     const { items, metadata } = readPage(storage, resource.storedAs, namespace, options, select);
@@ -44,6 +47,7 @@ export class Verbs {
   }
 
   async create(request: ApiRequest, response: ServerResponse): Promise<void> {
+    refuseOddAccept(request);
     const { namespace } = this.place(request);
     const query = writeQuery(request, "CreateOptions");
     const value = await readBody(request, this.resource);
@@ -56,6 +60,7 @@ export class Verbs {
   }
 
   async update(request: ApiRequest, response: ServerResponse, part?: Part): Promise<void> {
+    refuseOddAccept(request);
     const { namespace, name } = this.place(request);
     const query = writeQuery(request, "UpdateOptions");
     const value = await readBody(request, this.resource);
@@ -83,6 +88,7 @@ export class Verbs {
   }
 
   async patch(request: ApiRequest, response: ServerResponse, part?: Part): Promise<void> {
+    refuseOddAccept(request);
     const { objects, resource } = this;
     const { stored, created, warnings } = await patchVerb(request, { objects, resource, ...this.place(request), part });
     warn(response, warnings);
@@ -90,6 +96,7 @@ export class Verbs {
   }
 
   async delete(request: ApiRequest, response: ServerResponse): Promise<void> {
+    refuseOddAccept(request);
     const { namespace, name } = this.place(request);
     const options = await deleteOptions(request);
     const { stored, gone } = this.objects.delete(this.resource, namespace, name, options);
@@ -105,6 +112,7 @@ export class Verbs {
   async deleteCollection(request: ApiRequest, response: ServerResponse): Promise<void> {
     const { namespace } = this.place(request);
     const { objects, resource } = this;
+    const form = this.#form(request, "list");
     const asked = listOptions(request.query);
     const select = selectorOf(resource, request.query);
     const options = await deleteOptions(request);
@@ -112,7 +120,6 @@ export class Verbs {
     for (const stored of items)
       if (objects.storage.get(resource.storedAs, stored.namespace, stored.name) !== undefined)
         objects.delete(resource, stored.namespace, stored.name, options);
-    const form = formOf(request.raw.headers.accept);
     sendText(request, response, 200, listJson(resource, items, form, request.query, metadata), form.yaml);
   }
 
@@ -126,8 +133,22 @@ export class Verbs {
     return { dryRun, manage: (object, before) => manageUpdate(resource, object, before, manager, part ?? "") };
   }
 
-  #send(request: ApiRequest, response: ServerResponse, code: number, stored: Stored): void {
+  /** The form of the answer. */
+  #form(request: ApiRequest, what: "object" | "list" | "watch"): Form {
     const form = formOf(request.raw.headers.accept);
+    const { group, kind } = this.resource;
+    const room = group === "coordination.k8s.io" ? "coordination" : "core";
+    checkForm(form, what, `${room}.${kind}`, request.query);
+    return form;
+  }
+
+  #send(request: ApiRequest, response: ServerResponse, code: number, stored: Stored): void {
+    const form = this.#form(request, "object");
     sendText(request, response, code, formJson(this.resource, stored, form, request.query), form.yaml);
   }
+}
+
+/** What nobody could be told of is not done. */
+function refuseOddAccept({ raw }: ApiRequest): void {
+  formOf(raw.headers.accept);
 }

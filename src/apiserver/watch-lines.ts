@@ -1,6 +1,7 @@
 import type { KubeObject } from "#k8s";
+import type { Form } from "./accept.ts";
 import { apiVersionOf, type Resource } from "./kinds/resource.ts";
-import { includeOf, objectJson, tableJson, type Form } from "./respond.ts";
+import { includeOf, objectJson, tableJson } from "./respond.ts";
 import type { StatusError } from "./status.ts";
 import type { Change, Stored } from "./storage.ts";
 

@@ -1,8 +1,8 @@
 import type { ServerResponse } from "node:http";
 import type { KubeObject } from "#k8s";
+import type { Form } from "./accept.ts";
 import type { Resource } from "./kinds/resource.ts";
 import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
-import type { Form } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import type { Selector } from "./select.ts";
 import { StatusError, expired } from "./status.ts";
