@@ -104,6 +104,7 @@ test("what is no configuration of this object is a bad request", async (t) => {
     'Operation cannot be fulfilled on configmaps "m": uid mismatch: the provided object specified uid u, and no existing object was found',
   ]);
   assert.match((await said("a: [")).join(), /^400,error decoding YAML: error converting YAML to JSON: yaml: /);
+  assert.equal((await apply(configMap({}, { resourceVersion: "7" }), "one", "&dryRun=All")).status, 201);
   const twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  a: '1'\n  a: '2'\n";
   const found = 'error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key "a" already set in map';
   const strict = await apply(twice, "one", "&fieldValidation=Strict&dryRun=All");
@@ -241,6 +242,13 @@ test("the status is applied through its own path, and only it", async (t) => {
     other.json.message,
     'Apply failed with 1 conflict: conflict with "kubelet" with subresource "status": .status.conditions[type="Ready"].status',
   );
+  const ephemeral = applier(opened, `${PODS}/p/ephemeralcontainers`);
+  const debug = { ephemeralContainers: [{ name: "d", image: "b:1" }], containers: [{ name: "c", image: "a:1" }] };
+  const debugged = await ephemeral(pod(debug), "debugger");
+  const owned = { "f:ephemeralContainers": { 'k:{"name":"d"}': { ".": {}, "f:image": {}, "f:name": {} } } };
+  assert.deepEqual(debugged.json.metadata.managedFields?.find(({ manager }) => manager === "debugger")?.fieldsV1, {
+    "f:spec": owned,
+  });
   const missing = await opened.request("PATCH", `${PODS}/none/status?fieldManager=x`, pod({}), APPLY);
   assert.deepEqual([missing.status, missing.json.message], [404, 'pods "none" not found']);
 });

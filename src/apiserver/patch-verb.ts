@@ -79,6 +79,8 @@ function apply(request: ApiRequest, target: Target, query: WriteQuery, text: str
     return { stored, created: false, warnings: odd };
   }
   restrictNode(request.user, resource, object);
+  // What is new has no version yet, whatever the configuration says.
+  delete object.metadata.resourceVersion;
   const stored = objects.create(resource, namespace, object, { dryRun, manage });
   return { stored, created: true, warnings: [...odd, ...(resource.warnings?.(stored.object as AnyObject) ?? [])] };
 }
