@@ -166,6 +166,35 @@ test("Pods go when they bear a NoExecute taint no longer, and stay when it is ta
     assert.equal((await at.request("GET", `${PODS}/${name}`)).json.metadata.deletionTimestamp, undefined, name);
 });
 
+test("an evicted Pod says so, once, and no budget is there to keep it", async (t) => {
+  const at = await api(t);
+  const eviction = (more: object): object => ({
+    apiVersion: "policy/v1",
+    kind: "Eviction",
+    metadata: { name: "p" },
+    ...more,
+  });
+  const evict = (more: object = {}, query = ""): ReturnType<TestApi["request"]> =>
+    at.request("POST", `${PODS}/p/eviction${query}`, eviction(more));
+  const { uid, resourceVersion } = (await at.request("POST", PODS, testPod("p", { nodeName: "n1" }))).json.metadata;
+  const stale = await evict({ deleteOptions: { preconditions: { uid: "other" } } });
+  assert.equal(
+    stale.json.message,
+    `Operation cannot be fulfilled on Pod "p": the UID in the precondition (other) does not match the UID in record (${uid}). The pod might have been deleted and then recreated`,
+  );
+  assert.equal((await evict({ metadata: {} })).json.message, "name in URL does not match name in Eviction object");
+  assert.equal((await evict({}, "?dryRun=All")).status, 201);
+  assert.equal((await at.request("GET", `${PODS}/p`)).json.metadata.resourceVersion, resourceVersion);
+  const done = await evict({ deleteOptions: { gracePeriodSeconds: 7, preconditions: { uid, resourceVersion } } });
+  assert.deepEqual([done.status, done.json["status"]], [201, "Success"]);
+  const pod = (await at.request("GET", `${PODS}/p`)).json as NodeLike;
+  assert.equal(pod.metadata.deletionGracePeriodSeconds, 7);
+  const why = pod.status.conditions?.find(({ type }) => type === "DisruptionTarget");
+  assert.deepEqual([why?.reason, why?.message], ["EvictionByEvictionAPI", "Eviction API: evicting"]);
+  const budgets = await at.request("GET", "/apis/policy/v1/namespaces/default/poddisruptionbudgets");
+  assert.deepEqual([budgets.status, budgets.json.message], [404, "the server could not find the requested resource"]);
+});
+
 test("Pods of a node that is gone are removed, those that end too; Pods of other nodes stay", async (t) => {
   const at = await api(t, { missingNodeGracePeriod: 200 });
   for (const name of ["n1", "n2"]) await node(at, name);

@@ -5,6 +5,9 @@ import { unknownResource } from "./status.ts";
 /** A path outside the API, answered as Go's own server would. */
 export class PageNotFound extends Error {}
 
+/** Groups that have subresources or questions only. */
+const WITHOUT_OBJECTS = ["authentication.k8s.io", "authorization.k8s.io", "policy"];
+
 /** What is said of a path that no route has. */
 export function missing(path: string): Error {
   const group = /^\/apis\/([^/]+)/.exec(path)?.[1];
@@ -12,7 +15,7 @@ export function missing(path: string): Error {
   if (
     group !== undefined &&
     /^\/apis\/[^/]+\/v1\/./.test(path) &&
-    RESOURCES.some((resource) => resource.group === group)
+    (WITHOUT_OBJECTS.includes(group) || RESOURCES.some((resource) => resource.group === group))
   )
     return unknownResource();
   return new PageNotFound();

@@ -4,7 +4,8 @@ import { readBody } from "./body.ts";
 import { FieldErrors } from "./field-errors.ts";
 import { pods } from "./kinds/pod.ts";
 import type { AnyObject } from "./kinds/resource.ts";
-import type { Objects } from "./objects.ts";
+import { withStatus } from "./node-lifecycle.ts";
+import type { DeleteOptions, Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest, conflict } from "./status.ts";
@@ -59,15 +60,45 @@ export async function bind(request: ApiRequest, response: ServerResponse, object
   sendJson(request, response, 201, SUCCESS);
 }
 
-/** POST …/pods/{name}/eviction: a deletion that may be refused; here no budget ever refuses it. */
+/**
+ * POST …/pods/{name}/eviction: a deletion that may be refused, though here no budget ever refuses it, and that is seen on
+ * the Pod.
+ */
 export async function evict(request: ApiRequest, response: ServerResponse, objects: Objects): Promise<void> {
   const body = await readBody(request, { kind: "Eviction" });
   if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type Eviction)");
   const namespace = request.params["namespace"] ?? "";
   const name = request.params["name"] ?? "";
   const meta = isRecord(body["metadata"]) ? body["metadata"] : {};
-  if (typeof meta["name"] === "string" && meta["name"] !== name)
-    throw badRequest("name in URL does not match name in Eviction object");
-  objects.delete(pods, namespace, name, deleteOptionsFrom(body["deleteOptions"] ?? undefined, request.query));
+  if (meta["name"] !== name) throw badRequest("name in URL does not match name in Eviction object");
+  const dryRun = isDryRun(request.query);
+  const given = deleteOptionsFrom(body["deleteOptions"] ?? {}, request.query);
+  const options = { ...given, dryRun: dryRun || given.dryRun === true };
+  objects.delete(pods, namespace, name, options.dryRun ? options : announced(objects, namespace, name, options));
   sendJson(request, response, 201, SUCCESS);
+}
+
+/** Says on a Pod that it is evicted. Preconditions are those of the Pod before, and are adapted to the one after. */
+function announced(objects: Objects, namespace: string, name: string, options: DeleteOptions): DeleteOptions {
+  const pod = structuredClone(objects.get(pods, namespace, name).object) as Pod;
+  const { uid, resourceVersion } = options.preconditions ?? {};
+  const { metadata } = pod;
+  const refuse = (what: string, wanted: string, found: string | undefined, why: string): StatusError => {
+    const words = `the ${what} in the precondition (${wanted}) does not match the ${what} in record (${found})`;
+    return conflict({ group: "", resource: "Pod" }, name, `${words}. The pod might have been ${why}`);
+  };
+  if (uid && uid !== metadata?.uid) throw refuse("UID", uid, metadata?.uid, "deleted and then recreated");
+  if (resourceVersion && resourceVersion !== metadata?.resourceVersion)
+    throw refuse("ResourceVersion", resourceVersion, metadata?.resourceVersion, "modified");
+  const conditions = withCondition(pod.status?.conditions, {
+    type: "DisruptionTarget",
+    status: "True",
+    reason: "EvictionByEvictionAPI",
+    message: "Eviction API: evicting",
+    lastTransitionTime: timestamp(),
+  });
+  const { object } = objects.put(pods, namespace, name, withStatus(pod, { conditions }));
+  if (!resourceVersion) return options;
+  const version = object.metadata?.resourceVersion ?? "";
+  return { ...options, preconditions: { ...options.preconditions, resourceVersion: version } };
 }
