@@ -34,10 +34,16 @@ export function withApiServer(command: Command): Command {
     .option("--emulated-version <v>", "behave as this version of Kubernetes did: 1.31 to 1.36");
 }
 
-export function withNodeName(command: Command): Command {
-  return command.addOption(
-    new Option("--node-name <name>", "the name of this node").argParser(nodeName).default(defaultNodeName()),
-  );
+/** The flags of whatever runs a kubelet. */
+export function withNode(command: Command): Command {
+  return command
+    .addOption(new Option("--node-name <name>", "the name of this node").argParser(nodeName).default(defaultNodeName()))
+    .addOption(
+      new Option(
+        "--eviction-hard <list>",
+        "evict Pods where less than this is left (default: memory.available<100Mi,nodefs.available<10%,imagefs.available<15% and 5% of inodes)",
+      ).argParser(thresholds),
+    );
 }
 
 export function withWatermarks(command: Command, high: string, low: string): Command {
@@ -94,6 +100,15 @@ function watermark(text: string): Watermark {
     throw new InvalidArgumentError("It must be bytes, such as 50GiB, or a percentage, such as 85%.");
   if (unit === "%") return `${value}%`;
   return Math.round(value * (i === "" ? 1000 : 1024) ** (UNITS[unit.toUpperCase()] ?? 0));
+}
+
+/** An empty list is one too: nothing is evicted then. */
+function thresholds(text: string): Record<string, string> {
+  const pairs = text.split(",").filter((pair) => pair.trim() !== "");
+  const parsed = pairs.map((pair) => /^\s*([\w.]+)\s*<\s*([\w.%]+)\s*$/.exec(pair));
+  if (parsed.some((match) => match === null))
+    throw new InvalidArgumentError("It must be such as memory.available<100Mi,nodefs.available<10%.");
+  return Object.fromEntries(parsed.map((match) => [match?.[1] ?? "", match?.[2] ?? ""]));
 }
 
 function nodeName(text: string): string {

@@ -1,9 +1,9 @@
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Failure } from "#base";
-import { placesOf, watermarksOf, withApiServer, withNodeName, withOutput, withPlaces, withVolumes } from "./flags.ts";
+import { placesOf, watermarksOf, withApiServer, withNode, withOutput, withPlaces, withVolumes } from "./flags.ts";
 import { formatTable, type Streams } from "./output.ts";
-import type { ApiServerFlags, Parts, Places, VolumeFlags } from "./parts.ts";
+import type { ApiServerFlags, NodeFlags, Parts, Places, VolumeFlags } from "./parts.ts";
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -13,7 +13,7 @@ const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
 export function addNodeCommands(program: Command, parts: Parts, streams: Streams, signal: AbortSignal): void {
   const say = (line: string): void => void streams.out.write(`${line}\n`);
 
-  withVolumes(withNodeName(withApiServer(withPlaces(program.command("up")))))
+  withVolumes(withNode(withApiServer(withPlaces(program.command("up")))))
     .description("run a whole node: API server, scheduler, kubelet, CRI endpoint and containerd")
     .option("--containerd <socket>", "use this containerd (1.6 or later) instead of one of our own")
     .option("--sandbox-image <reference>", "the pause image of Pods", SANDBOX_IMAGE)
@@ -24,7 +24,7 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
         {
           ...apiServerFlags(places, options),
           ...volumeFlags(options),
-          nodeName: String(options["nodeName"]),
+          ...nodeFlags(options),
           sandboxImage: String(options["sandboxImage"]),
           ...(typeof options["containerd"] === "string" ? { containerd: socketOf(options["containerd"]) } : {}),
         },
@@ -40,7 +40,7 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
       await parts.apiserver(places, apiServerFlags(places, options), say, signal);
     });
 
-  withNodeName(withPlaces(program.command("kubelet")))
+  withNode(withPlaces(program.command("kubelet")))
     .description("run the kubelet alone, against any API server and any CRI runtime")
     .requiredOption("--kubeconfig <file>", "how to reach the API server, and as whom")
     .option("--container-runtime-endpoint <socket>", "the CRI socket (default: <run-dir>/cri.sock)")
@@ -51,7 +51,7 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
         {
           kubeconfig: resolve(String(options["kubeconfig"])),
           criSocket: socketOf(options["containerRuntimeEndpoint"] ?? join(places.runDir, "cri.sock")),
-          nodeName: String(options["nodeName"]),
+          ...nodeFlags(options),
         },
         say,
         signal,
@@ -86,6 +86,11 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
           `this machine cannot run Orlop yet: ${bad.map((c) => c.name).join(", ")}`,
         );
     });
+}
+
+function nodeFlags(options: Options): NodeFlags {
+  const evictionHard = options["evictionHard"] as NodeFlags["evictionHard"];
+  return { nodeName: String(options["nodeName"]), ...(evictionHard === undefined ? {} : { evictionHard }) };
 }
 
 function volumeFlags(options: Options): VolumeFlags {

@@ -19,11 +19,16 @@ export interface ApiServerFlags {
   readonly emulatedVersion?: string;
 }
 
-export interface KubeletFlags {
+export interface NodeFlags {
+  readonly nodeName: string;
+  /** How little of what may be left before Pods are evicted; absent: upstream's thresholds. */
+  readonly evictionHard?: Readonly<Record<string, string>>;
+}
+
+export interface KubeletFlags extends NodeFlags {
   /** The kubeconfig to reach the API server with. */
   readonly kubeconfig: string;
   readonly criSocket: string;
-  readonly nodeName: string;
 }
 
 export interface VolumeFlags {
@@ -38,10 +43,9 @@ export interface CriFlags extends VolumeFlags {
   readonly containerd: string;
 }
 
-export interface UpFlags extends ApiServerFlags, VolumeFlags {
+export interface UpFlags extends ApiServerFlags, NodeFlags, VolumeFlags {
   /** An existing containerd's socket; absent means one of our own. */
   readonly containerd?: string;
-  readonly nodeName: string;
   readonly sandboxImage: string;
 }
 

@@ -194,6 +194,7 @@ suite("up", () => {
     );
     const [flags] = called.up;
     assert.equal(flags?.port, 0);
+    assert.equal(flags.evictionHard, undefined);
     assert.equal(flags.featureGates, "ImageVolume=false,Other=true");
     assert.equal(flags.admissionPlugins, "AlwaysPullImages");
     assert.equal(flags.emulatedVersion, "1.31");
@@ -202,6 +203,17 @@ suite("up", () => {
     assert.equal(flags.kubeconfig, "/d/admin.kubeconfig");
     assert.equal(flags.allowExec, true);
     assert.equal(flags.watermarks, undefined);
+  });
+
+  test("what must be left of the machine reaches it, and what is no threshold names the flag", async () => {
+    const list = "--eviction-hard=memory.available<5%,nodefs.available<1Gi";
+    const { called } = await orlop(`up ${list}`);
+    assert.deepEqual(called.up[0]?.evictionHard, { "memory.available": "5%", "nodefs.available": "1Gi" });
+    const none = await orlop("up --eviction-hard=");
+    assert.deepEqual(none.called.up[0]?.evictionHard, {});
+    const { code, err } = await orlop("up --eviction-hard=memory.available");
+    assert.equal(code, 2);
+    assert.match(err, /--eviction-hard/);
   });
 
   test("what volumes may, and how much they may take, reaches it", async () => {

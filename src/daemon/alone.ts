@@ -51,6 +51,7 @@ export async function kubelet(places: Places, flags: KubeletFlags, say: Say, sig
       serverCertificate: await pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] }),
       clientCa: api.ca ?? pki.ca,
       kernel: linuxKernel(),
+      config: flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard },
       log,
     }),
   );

@@ -61,6 +61,7 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
       clientCa: control.pki.ca,
       apiAddress,
       kernel: linuxKernel(),
+      config: flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard },
       log,
     }),
   );

@@ -44,7 +44,14 @@ test("a node is Unknown and its Pods are not ready while their kubelet is away, 
       serverCertificate,
       clientCa: pki.ca,
       log: silent,
-      config: { relistPeriod: 50, syncFrequency: 1000, nodeStatusUpdateFrequency: 500, resolvConf: "/dev/null" },
+      measure: async () => ({}),
+      config: {
+        cgroupMountPoint: join(dir, "cgroup"),
+        relistPeriod: 50,
+        syncFrequency: 1000,
+        nodeStatusUpdateFrequency: 500,
+        resolvConf: "/dev/null",
+      },
     });
   const until = async <T extends Node | Pod>(path: string, name: string, wanted: (one: T) => boolean): Promise<T> => {
     const signal = AbortSignal.any([t.signal, AbortSignal.timeout(30_000)]);
@@ -65,7 +72,7 @@ test("a node is Unknown and its Pods are not ready while their kubelet is away, 
     },
   });
   const { metadata, spec } = await until<Pod>(PODS, "web", (pod) => readyOf(pod) === "True");
-  assert.equal(spec?.serviceAccountName, undefined);
+  assert.equal(spec?.serviceAccountName, "default");
   const volume = join(dir, "kubelet/pods", metadata?.uid ?? "", "volumes/kubernetes.io~projected/t");
   const [, claims = ""] = (await readFile(join(volume, "token"), "utf8")).split(".");
   const { sub } = JSON.parse(Buffer.from(claims, "base64url").toString()) as { sub: string };
