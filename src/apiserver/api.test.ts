@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import type { ApiServerOptions, User } from "#apiserver";
-import { startTestApi, testPod, type Json, type TestApi, type WatchLine } from "../../test/support/api.ts";
+import { startTestApi, testPod, type Answer, type Json, type TestApi, type WatchLine } from "../../test/support/api.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
 const MERGE = { "Content-Type": "application/merge-patch+json" };
@@ -619,4 +619,37 @@ test("health is told at length, and JSON on many lines, to those who ask or look
   const curl = { "User-Agent": "curl/8.0" };
   assert.match((await request("GET", `${path}x`, undefined, curl)).text, /^\{\n {2}"kind": "Status",\n/);
   assert.match((await request("GET", `${path}?pretty=false`, undefined, curl)).text, /^\{"kind":"Namespace",/);
+});
+
+test("an administrator may be somebody else for a request; nobody else may", async (t) => {
+  const alice: User = { name: "alice", groups: [] };
+  const opened = await api(t, { bearers: new Map([["alice-token", alice]]) });
+  const as = (user: string, more: Record<string, string> = {}): Promise<Answer> =>
+    opened.request("GET", PODS, undefined, { "Impersonate-User": user, ...more });
+  const bob = await as("bob");
+  assert.deepEqual(
+    [bob.status, bob.json.message],
+    [403, 'pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default"'],
+  );
+  assert.equal((await as("bob", { "Impersonate-Group": "system:masters" })).status, 200);
+  const groupless = await opened.request("GET", PODS, undefined, { "Impersonate-Group": "system:masters" });
+  assert.equal(groupless.status, 500);
+  const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  const asked = await opened.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review, {
+    "Impersonate-User": "system:serviceaccount:default:robot",
+    "Impersonate-Extra-Reason%2fwhy": "test",
+  });
+  assert.deepEqual((asked.json["status"] as { userInfo: object }).userInfo, {
+    username: "system:serviceaccount:default:robot",
+    groups: ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"],
+    extra: { "reason/why": ["test"] },
+  });
+  const refused = await opened.as("alice-token").request("GET", PODS, undefined, { "Impersonate-User": "admin" });
+  assert.deepEqual(
+    [refused.status, refused.json.message],
+    [
+      403,
+      'users "admin" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope',
+    ],
+  );
 });

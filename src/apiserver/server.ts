@@ -8,6 +8,7 @@ import { authenticate, type Authenticator } from "./authenticate.ts";
 import { authorize, denied } from "./authorize.ts";
 import { discoveryRoutes } from "./discovery.ts";
 import { keepHouse } from "./housekeeping.ts";
+import { actingUser } from "./impersonate.ts";
 import { RESOURCES } from "./kinds/index.ts";
 import { certificate, createServer, listen, listenAlso } from "./listen.ts";
 import { createMetrics } from "./metrics.ts";
@@ -17,7 +18,7 @@ import { openApiRoutes } from "./openapi/index.ts";
 import { PageNotFound, accessOf, missing, unknownAccess } from "./paths.ts";
 import type { ApiHost } from "./ports.ts";
 import { sendError, sendJson, sendPlain } from "./respond.ts";
-import { Router, type ApiRequest, type Match } from "./router.ts";
+import { Router, type Access, type ApiRequest, type Match, type User } from "./router.ts";
 import { describedBy, resourceRoutes, servedBy } from "./routes.ts";
 import { core, methodNotAllowed, notFound, statusOf, StatusError } from "./status.ts";
 import { Storage } from "./storage.ts";
@@ -126,13 +127,17 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const admit = async (raw: IncomingMessage, signal: AbortSignal): Promise<{ match: Match; request: ApiRequest }> => {
     const url = new URL(raw.url ?? "/", "http://localhost");
     const path = url.pathname.length > 1 ? url.pathname.replace(/\/$/, "") : url.pathname;
-    const user = await authenticate(raw, authenticator);
+    const asking = await authenticate(raw, authenticator);
+    const permit = (of: User, access: Access): void => {
+      const { allowed, reason } = authorize(of, access, storage);
+      if (!allowed) throw denied(of, access, reason);
+    };
+    const user = actingUser(asking, raw, (access) => permit(asking, access));
     const method = raw.method ?? "GET";
     const match = router.find(method, path);
     const known = typeof match !== "string";
     const access = known ? accessOf(match, method, path, url.searchParams) : unknownAccess(method, path);
-    const { allowed, reason } = authorize(user, access, storage);
-    if (!allowed) throw denied(user, access, reason);
+    permit(user, access);
     if (!known) throw match === "no method" ? methodNotAllowed() : missing(path);
     let body: Promise<Buffer> | undefined;
     const { params } = match;

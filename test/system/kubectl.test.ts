@@ -272,6 +272,9 @@ for (const { name, program, minor } of clients)
     });
 
     test("auth can-i, for oneself and for others", async () => {
+      const bob = await kubectl(["auth", "can-i", "create", "pods", "--as=bob"]);
+      assert.deepEqual([bob.code, bob.out], [1, "no\n"]);
+      assert.match((await kubectl(["get", "pods", "--as=bob"])).err, /User "bob" cannot list resource "pods"/);
       assert.match(await ok(["auth", "can-i", "--list"]), /^\*\.\* +\[\] +\[\] +\[\*\]$/m);
       assert.equal(await ok(["auth", "can-i", "create", "pods"]), "yes\n");
       if (minor >= 28) assert.match(await ok(["auth", "whoami"]), /Username +admin/);
