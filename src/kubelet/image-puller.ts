@@ -137,6 +137,8 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
       [Symbol.dispose]() {
         over = true;
         clearInterval(timer);
+        // What it was at some moment is of no use once another Event tells the end.
+        if (before) recorder.amend(request.about, "Normal", "Pulling", message, message);
         metrics.pullReceived.remove({ image: request.reference });
         metrics.pullTotal.remove({ image: request.reference });
       },

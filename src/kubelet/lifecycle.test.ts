@@ -168,6 +168,41 @@ test("init containers run one after the other, sidecars stay, and then the other
   );
 });
 
+test("hooks of sidecars run when the end begins, and each container ends in its turn", async () => {
+  await using node = await startNode();
+  const preStop = (word: string) => ({ lifecycle: { preStop: { exec: { command: [word] } } } });
+  const slow = Promise.withResolvers<void>();
+  node.runtime.onExec = async (cmd) => {
+    if (cmd[0] === "bye-app") await slow.promise;
+    return { exitCode: 0 };
+  };
+  node.apply("web", {
+    terminationGracePeriodSeconds: 20,
+    initContainers: ["one", "two"].map((name) => ({ name, image, restartPolicy: "Always", ...preStop(`bye-${name}`) })),
+    containers: [{ name: "app", image, ...preStop("bye-app") }],
+  });
+  await node.when("web", (pod) => isRunning(pod, "app"));
+  node.api.drop("pods", "default", "web", 20);
+  const ran = (call: string) => node.runtime.calls.includes(call);
+  await node.runtime.until(() => ran("execSync one bye-one") && ran("execSync two bye-two"));
+  assert.deepEqual(node.runtime.stops, []);
+  slow.resolve();
+  await node.gone("web");
+  assert.deepEqual(
+    node.runtime.stops.map(({ name }) => name),
+    ["app", "two", "one"],
+  );
+});
+
+test("a Pod without a grace period still has two seconds to end", async () => {
+  await using node = await startNode();
+  node.apply("web", { terminationGracePeriodSeconds: 0, containers: [{ name: "a", image }] });
+  await node.when("web", (pod) => isRunning(pod, "a"));
+  node.api.drop("pods", "default", "web", 0);
+  await node.runtime.until(() => node.runtime.stops.length > 0);
+  assert.deepEqual(node.runtime.stops[0], { name: "a", timeout: 2 });
+});
+
 test("a sandbox that died is made anew, and its containers with it", async () => {
   await using node = await startNode();
   node.apply("web", { containers: [{ name: "a", image }] });

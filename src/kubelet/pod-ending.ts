@@ -19,7 +19,10 @@ export class PodEnding {
     this.#pod = pod;
   }
 
-  /** Stops all containers but the sidecars at once, then the sidecars, the last first, then the sandboxes. What is there then. */
+  /**
+   * Stops all containers, the sidecars when the others have ended, the last first; then the sandboxes. preStop hooks run at once.
+   * What is there then.
+   */
   async stop(view: PodView, graceSeconds: number): Promise<PodView> {
     const { runtime } = this.#kubelet;
     const busy = view.containers.some(isBusy) || view.sandboxes.some(({ ready }) => ready);
@@ -93,25 +96,27 @@ export class PodEnding {
     const pod = this.#pod();
     const entries = new Map(entriesOf(pod).map((entry) => [entry.container.name, entry]));
     const running = view.containers.filter(isBusy);
-    const started = performance.now();
     this.#stopping = new Set(running.map(({ id }) => id));
-    const stop = async (container: ContainerView): Promise<void> => {
-      const spent = Math.floor((performance.now() - started) / 1000);
-      await stopContainer(this.#kubelet, {
+    const stop = (container: ContainerView, turn: Promise<unknown>): Promise<void> =>
+      stopContainer(this.#kubelet, {
         pod,
         container,
         entry: entries.get(container.name),
         message: `Stopping container ${container.name}`,
-        graceSeconds: Math.max(0, graceSeconds - spent),
+        graceSeconds,
         podIp: view.sandboxes[0]?.ips[0],
+        turn,
       });
-    };
-    const order = [...entries.values()].filter((entry) => entry.kind === "init" && isSidecar(entry.container));
-    const sidecars = new Set(order.map((entry) => entry.container.name));
+    const sidecars = [...entries.values()]
+      .filter(({ kind, container }) => kind === "init" && isSidecar(container))
+      .map(({ container }) => container.name);
+    const stops = running.filter(({ name }) => !sidecars.includes(name)).map((one) => stop(one, Promise.resolve()));
+    for (const name of sidecars.reverse()) {
+      const before = Promise.allSettled([...stops]);
+      stops.push(...running.filter((one) => one.name === name).map((one) => stop(one, before)));
+    }
     try {
-      await Promise.all(running.filter(({ name }) => !sidecars.has(name)).map(stop));
-      for (const { container } of order.reverse())
-        for (const one of running.filter(({ name }) => name === container.name)) await stop(one);
+      await Promise.all(stops);
     } finally {
       this.#stopping = new Set();
     }

@@ -43,5 +43,9 @@ test("while a pull runs its one Event says how far it is, and its count stays on
   assert.equal(event.count, 1);
   pulled.resolve({ id: "sha256:big" });
   await node.when("big", (pod) => pod.status?.phase === "Running");
-  assert.equal(pulling().length, 1);
+  await node.event("big", "Pulling", `Pulling image "${reference}"`);
+  assert.deepEqual(
+    pulling().map(({ count }) => count),
+    [1],
+  );
 });

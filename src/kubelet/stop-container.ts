@@ -7,7 +7,7 @@ import { runHook } from "./hooks.ts";
 import type { ContainerEntry } from "./pod.ts";
 import type { ContainerView } from "./pod-view.ts";
 
-/** The shortest time between the end of a preStop hook and SIGKILL, in seconds, as upstream has it. */
+/** The shortest time between SIGTERM and SIGKILL, in seconds, whatever was asked for, as upstream has it. */
 const MINIMUM_GRACE = 2;
 
 export interface StopRequest {
@@ -17,6 +17,8 @@ export interface StopRequest {
   readonly message: string;
   readonly graceSeconds: number;
   readonly podIp: string | undefined;
+  /** Resolves when those have ended that must end before it; its preStop hook does not wait for them. */
+  readonly turn?: Promise<unknown>;
 }
 
 /** Ends a container: its preStop hook and SIGTERM within the grace period, then SIGKILL. Already gone is a success. */
@@ -25,16 +27,18 @@ export async function stopContainer(kubelet: Kubelet, request: StopRequest): Pro
   kubelet.recorder.event(referenceTo(pod, entry?.fieldPath), "Normal", "Killing", request.message);
   const started = performance.now();
   const hook = entry?.container.lifecycle?.preStop;
-  if (entry && hook && graceSeconds > 0 && container.state === "running") {
+  const runs = entry && hook && container.state === "running";
+  if (graceSeconds > 0) {
     const over = new AbortController();
     // A hook that outlasts the grace period ends with its container.
     const limit = sleep(graceSeconds * 1000, undefined, { signal: over.signal }).catch(() => undefined);
-    await Promise.race([preStop(kubelet, request, entry, hook), limit]);
+    const ready = (runs ? preStop(kubelet, request, entry, hook) : Promise.resolve()).then(() => request.turn);
+    await Promise.race([ready, limit]);
     over.abort();
   }
   const left = graceSeconds - Math.floor((performance.now() - started) / 1000);
-  const timeout = graceSeconds === 0 ? 0 : Math.max(MINIMUM_GRACE, left);
-  await kubelet.runtime.stopContainer({ containerId: container.id, timeout: BigInt(timeout) });
+  const timeout = BigInt(Math.max(MINIMUM_GRACE, left));
+  await kubelet.runtime.stopContainer({ containerId: container.id, timeout });
 }
 
 async function preStop(
