@@ -112,7 +112,7 @@ export class PodEnding {
       .map(({ container }) => container.name);
     const stops = running.filter(({ name }) => !sidecars.includes(name)).map((one) => stop(one, Promise.resolve()));
     for (const name of sidecars.reverse()) {
-      const before = Promise.allSettled([...stops]);
+      const before = Promise.allSettled(stops);
       stops.push(...running.filter((one) => one.name === name).map((one) => stop(one, before)));
     }
     try {
