@@ -23,12 +23,14 @@ export function decode(value: unknown, typeName: string): Decoded {
 const jsonType = (value: unknown): string =>
   value === null ? "null" : Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
 
-function mismatch(value: unknown, expected: string, path: string, owner: string): Failure {
+/** `literal` is shown of a number that is one of the wrong sort. */
+function mismatch(value: unknown, expected: string, path: string, owner: string, literal = ""): Failure {
   const plain = path.replace(/\[[^\]]*\]/g, "");
+  const given = typeof value === "number" && literal !== "" ? `number ${literal}` : jsonType(value);
   return new Failure(
     "INVALID_ARGUMENT",
     "TYPE_MISMATCH",
-    `json: cannot unmarshal ${jsonType(value)} into Go struct field ${owner}.${plain} of type ${expected}`,
+    `json: cannot unmarshal ${given} into Go struct field ${owner}.${plain} of type ${expected}`,
   );
 }
 
@@ -55,7 +57,8 @@ function convert(value: unknown, type: Type, path: string, unknown: string[], ow
       if (typeof value !== "boolean") throw mismatch(value, "bool", path, owner);
       return value;
     case "int":
-      if (typeof value !== "number" || !Number.isInteger(value)) throw mismatch(value, "int64", path, owner);
+      if (typeof value !== "number" || !Number.isInteger(value))
+        throw mismatch(value, "int64", path, owner, String(value));
       return value;
     case "float":
       if (typeof value !== "number") throw mismatch(value, "float64", path, owner);

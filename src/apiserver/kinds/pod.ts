@@ -12,7 +12,7 @@ import { alwaysPullImages, setPriority, tolerateLostNodes } from "../pods/admiss
 import { qosClass } from "../pods/aggregate.ts";
 import { MIRROR } from "../pods/annotations.ts";
 import { defaultPod, defaultPodSpec } from "../pods/defaults.ts";
-import { dropAlphaFields, dropImageVolumes, mergeLabelKeys } from "../pods/prepare.ts";
+import { dropAlphaFields, dropImageVolumes, keepGenerations, mergeLabelKeys } from "../pods/prepare.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
 import { validatePod } from "../pods/validate-spec.ts";
 import { validateStatusUpdate } from "../pods/validate-status.ts";
@@ -93,6 +93,7 @@ export const pods: Resource = {
     if (old.spec !== undefined) pod.spec = old.spec;
     const status: PodStatus = { ...pod.status };
     if (!status.qosClass && old.status?.qosClass) status.qosClass = old.status.qosClass;
+    keepGenerations(status, old.status ?? {});
     object["status"] = status;
     if (old.metadata?.ownerReferences === undefined) delete object.metadata.ownerReferences;
     else object.metadata.ownerReferences = old.metadata.ownerReferences;

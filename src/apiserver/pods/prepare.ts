@@ -1,4 +1,4 @@
-import type { Pod, PodAffinityTerm, PodSpec } from "#k8s";
+import type { Pod, PodAffinityTerm, PodSpec, PodStatus } from "#k8s";
 import { containersWithPaths } from "./rules.ts";
 
 /** KEP-4639's gate: with it off, image volumes go, and with them the mounts that name them. */
@@ -52,4 +52,14 @@ function merge(
       const value = labels[key];
       if (value !== undefined) (labelSelector.matchExpressions ??= []).push({ key, operator, values: [value] });
     }
+}
+
+/** What a status says of the generation it is about stays, where a client that does not know of it leaves it out. */
+export function keepGenerations(status: PodStatus, before: PodStatus): void {
+  if (!status.observedGeneration && before.observedGeneration) status.observedGeneration = before.observedGeneration;
+  const known = Map.groupBy(before.conditions ?? [], ({ type }) => type);
+  for (const condition of status.conditions ?? []) {
+    const generation = known.get(condition.type)?.shift()?.observedGeneration;
+    if (!condition.observedGeneration && generation) condition.observedGeneration = generation;
+  }
 }
