@@ -298,3 +298,23 @@ test("the form of an answer is the one the client likes best, and one it can hav
   assert.equal((await at.request("GET", `${MAPS}/a?resourceVersion=999999`)).status, 504);
   assert.equal((await at.request("GET", `${MAPS}/a?resourceVersion=0`)).status, 200);
 });
+
+test("events are selected by the fields of the group they are asked from", async (t) => {
+  const at = await api(t);
+  const event = (name: string): object => ({
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name },
+    involvedObject: { kind: "Pod", namespace: "default", name },
+  });
+  for (const name of ["a", "b"]) await at.request("POST", "/api/v1/namespaces/default/events", event(name));
+  const ask = async (path: string, field: string): Promise<unknown> => {
+    const { json } = await at.request("GET", `${path}/namespaces/default/events?fieldSelector=${field}%3Da`);
+    return json.items === undefined ? json.message : names(json);
+  };
+  const [core, v1] = ["/api/v1", "/apis/events.k8s.io/v1"];
+  assert.deepEqual(await ask(core, "involvedObject.name"), ["a"]);
+  assert.deepEqual(await ask(v1, "regarding.name"), ["a"]);
+  assert.equal(await ask(core, "regarding.name"), "field label not supported: regarding.name");
+  assert.equal(await ask(v1, "involvedObject.name"), "field label not supported: involvedObject.name");
+});

@@ -116,6 +116,13 @@ export const eventsV1: Resource = {
   },
   validateUpdate: (object, before, errors) =>
     validateEventUpdate(object as unknown as Event, before as unknown as Event, errors),
+  fields(object) {
+    const { source: _source, ...known } = fields(object);
+    return Object.fromEntries(Object.entries(known).map(([name, value]) => [fieldOfV1(name), value]));
+  },
   toStored: (object) => renamed(object, 0),
   fromStored: (object) => renamed(object, 1),
 };
+
+const fieldOfV1 = (name: string): string =>
+  name.replace(/^involvedObject\./, "regarding.").replace(/^reportingComponent$/, "reportingController");
