@@ -67,6 +67,7 @@ function node(name: string, access: ResourceAccess, storage: Storage): Decision 
     return ["create", "update", "patch"].includes(verb) ? yes : no;
   if (group === "authentication.k8s.io" && resource === "tokenreviews") return verb === "create" ? yes : no;
   if (group === "authorization.k8s.io" && resource === "subjectaccessreviews") return verb === "create" ? yes : no;
+  if (group === "node.k8s.io" && resource === "runtimeclasses") return READ.includes(verb) ? yes : no;
   if (group !== "") return no;
   const pods = (): Pod[] =>
     storage

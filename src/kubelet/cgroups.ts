@@ -77,7 +77,7 @@ export function createCgroups(root: string, driver: "cgroupfs" | "systemd", moun
       places.cpu === undefined ? (["cpu.weight", sharesFrom] as const) : (["cpu.shares", Number] as const);
     let shares = 0;
     for (const name of await groupsIn(join(hierarchy, path)))
-      shares += from(await readFile(join(hierarchy, path, name, file), "utf8").catch(() => "0")) || 0;
+      shares += from(await readFile(join(hierarchy, path, name, file), "utf8").catch(() => "1")) || 0;
     await limit(path, { cpuShares: Math.max(MIN_SHARES, shares) });
   };
 

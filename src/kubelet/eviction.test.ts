@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Node, Pod } from "#k8s";
+import { quantityValue, type Node, type Pod } from "#k8s";
 import { rank } from "./eviction-rank.ts";
 import type { Measured } from "./measure.ts";
 import { startNode, type TestNode } from "./testing/node.ts";
@@ -156,6 +156,14 @@ test("under pressure a new Pod is refused: of memory only one that promises noth
   );
   node.apply("critical", { priority: 2_000_001_000, containers: [{ name: "a", image }] });
   await node.when("critical", isRunning);
+});
+
+test("what Pods may have of the node is what is left above the thresholds", async () => {
+  await using node = await nodeWith({ measured: PLENTY }, { evictionHard: { "memory.available": "256Mi" } });
+  const { status } = (await node.api.until(() => node.api.read("nodes", "", "node"))) as Node;
+  const bytes = (quantity: string | undefined): number => quantityValue(quantity ?? "0");
+  assert.equal(bytes(status?.capacity?.["memory"]) - bytes(status?.allocatable?.["memory"]), 256 * MIB);
+  assert.equal(status?.allocatable?.["ephemeral-storage"], status?.capacity?.["ephemeral-storage"]);
 });
 
 test("images that nobody uses go before any Pod does", async () => {

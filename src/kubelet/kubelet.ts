@@ -30,7 +30,7 @@ import { openPullRecords } from "./pull-records.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
 import { type ApiAddress, createServiceReader } from "./services.ts";
-import { DEFAULT_THRESHOLDS, parseThresholds } from "./thresholds.ts";
+import { DEFAULT_THRESHOLDS, parseThresholds, reservedBy } from "./thresholds.ts";
 import { Usages } from "./usage.ts";
 import { createVolumes } from "./volumes.ts";
 import { nodeKeyring } from "./node-keyring.ts";
@@ -171,6 +171,12 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     freshMs: config.volumeStatsAggPeriod ?? 60_000,
   });
   const measure = options.measure ?? machineMeasure(rootDir, runtime, log);
+  const thresholds = parseThresholds(config.evictionHard ?? DEFAULT_THRESHOLDS);
+  const allocatable = {
+    cpu: machine.cores,
+    memory: machine.memoryBytes - reservedBy(thresholds, "memory.available", machine.memoryBytes),
+    "ephemeral-storage": machine.diskBytes - reservedBy(thresholds, "nodefs.available", machine.diskBytes),
+  };
   const kubelet: Kubelet = {
     client,
     runtime,
@@ -208,7 +214,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     nodeName,
     hostIps: [options.nodeIp],
     podLogsDir,
-    allocatable: { cpu: machine.cores, memory: machine.memoryBytes, "ephemeral-storage": machine.diskBytes },
+    allocatable,
     dns: async () => ({
       clusterDns: config.clusterDNS ?? [],
       clusterDomain: config.clusterDomain ?? "cluster.local",
@@ -234,7 +240,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
   );
   const eviction = new Eviction({
     measure,
-    thresholds: parseThresholds(config.evictionHard ?? DEFAULT_THRESHOLDS),
+    thresholds,
     usages,
     pods: () => pods.list().filter((pod) => !isTerminal(pod) && pod.metadata?.deletionTimestamp === undefined),
     evict: (uid, message, isDisruption) => pods.evict(uid, message, isDisruption),
@@ -280,6 +286,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       nodeIps: kubelet.hostIps,
       port: server.port,
       machine,
+      allocatable,
       maxPods: config.maxPods ?? 110,
       heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
       runtimeVersion: `${version.name}://${version.version}`,

@@ -6,6 +6,8 @@ import type { Runtime } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";
 import { referenceToNode } from "./events.ts";
 import type { Machine } from "./machine.ts";
+import type { Amounts } from "./pod-resources.ts";
+import { binary } from "./quantity.ts";
 import type { Pressure } from "./thresholds.ts";
 import { seconds } from "./time.ts";
 
@@ -20,6 +22,8 @@ export interface NodeOptions {
   readonly nodeIps: readonly string[];
   readonly port: number;
   readonly machine: Machine;
+  /** What of the machine Pods may use: bytes. */
+  readonly allocatable: Amounts;
   readonly maxPods: number;
   readonly heartbeatMs: number;
   readonly runtimeVersion: string;
@@ -212,12 +216,12 @@ const PRESSURES: readonly PressureWords[] = [
 
 function nodeStatus(options: NodeOptions, old: Node | undefined, problems: readonly string[]): NodeStatus {
   const { machine, maxPods, nodeIps, nodeName, now } = options;
-  const resources = {
+  const resources = (memory: number, disk: number) => ({
     cpu: String(machine.cores),
-    memory: `${Math.floor(machine.memoryBytes / 1024)}Ki`,
-    "ephemeral-storage": `${Math.floor(machine.diskBytes / 1024)}Ki`,
+    memory: binary(Math.floor(memory / 1024) * 1024),
+    "ephemeral-storage": binary(Math.floor(disk)),
     pods: String(maxPods),
-  };
+  });
   const condition = (type: string, ok: boolean, reason: string, message: string) => {
     const status = ok ? "True" : "False";
     const before = old?.status?.conditions?.find((one) => one.type === type);
@@ -248,8 +252,8 @@ function nodeStatus(options: NodeOptions, old: Node | undefined, problems: reado
       ...nodeIps.map((address) => ({ type: "InternalIP", address })),
       { type: "Hostname", address: nodeName },
     ],
-    capacity: resources,
-    allocatable: resources,
+    capacity: resources(machine.memoryBytes, machine.diskBytes),
+    allocatable: resources(options.allocatable["memory"] ?? 0, options.allocatable["ephemeral-storage"] ?? 0),
     conditions: conditions as unknown as NonNullable<NodeStatus["conditions"]>,
     daemonEndpoints: { kubeletEndpoint: { Port: options.port } },
     nodeInfo: {

@@ -49,8 +49,12 @@ export function graceSecondsOf(pod: Pod): number {
   return pod.metadata?.deletionGracePeriodSeconds ?? specOf(pod).terminationGracePeriodSeconds ?? 30;
 }
 
-/** Guaranteed, Burstable or BestEffort, from requests and limits of cpu and memory: the whole Pod's where it has its own. */
-export function qosOf(pod: Pod): "Guaranteed" | "Burstable" | "BestEffort" {
+export type QosClass = "Guaranteed" | "Burstable" | "BestEffort";
+
+/** As the API server says, for good; else from requests and limits of cpu and memory, the whole Pod's where it has its own. */
+export function qosOf(pod: Pod): QosClass {
+  const known = pod.status?.qosClass;
+  if (known) return known as QosClass;
   const spec = specOf(pod);
   const all = [...(spec.containers ?? []), ...(spec.initContainers ?? [])].map(({ resources }) => resources);
   const whole = wholeOf(pod);

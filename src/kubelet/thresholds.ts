@@ -43,6 +43,11 @@ export function isMet({ signal, quantity }: Threshold, measured: Measured): bool
   return left !== undefined && left.available < quantity(left.capacity);
 }
 
+/** What Pods can never have of `capacity`, since they would be evicted before. */
+export function reservedBy(thresholds: readonly Threshold[], signal: Signal, capacity: number): number {
+  return Math.max(0, ...thresholds.filter((one) => one.signal === signal).map(({ quantity }) => quantity(capacity)));
+}
+
 /** What Pods are asked to give back, and so what they are ranked by. */
 export type Resource = "memory" | "ephemeral-storage" | "inodes" | "pids";
 

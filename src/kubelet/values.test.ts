@@ -53,6 +53,9 @@ test("the quality of service follows from requests and limits", () => {
   assert.equal(of({ limits: { cpu: "1", memory: "1Gi" } }), "Guaranteed");
   assert.equal(of({ limits: { cpu: "1", memory: "1Gi" }, requests: { cpu: "500m" } }), "Burstable");
   assert.equal(of({ limits: { cpu: "1", memory: "1Gi" } }, {}), "Burstable");
+  const whole = { resources: { limits: { cpu: "1", memory: "1Gi" } } };
+  assert.equal(qosOf(pod({ containers: [{ name: "a" }], ...whole })), "Guaranteed");
+  assert.equal(qosOf({ ...pod({}), status: { qosClass: "Burstable" } }), "Burstable", "the API server said so");
 });
 
 test("requests and limits become cgroup settings", () => {
