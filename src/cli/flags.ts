@@ -55,11 +55,7 @@ export function withWatermarks(command: Command, high: string, low: string): Com
 
 export function withVolumes(command: Command): Command {
   return withWatermarks(
-    command.option(
-      "--forbid-exec",
-      "no Pod may run programs from an image volume, whatever its annotations ask",
-      false,
-    ),
+    command.option("--forbid-exec", "no Pod may run programs from an image volume, whatever its annotations ask"),
     "above this the least recently used objects that no volume uses are deleted",
     "until the store is below this",
   );

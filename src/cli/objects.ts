@@ -26,6 +26,7 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     await work(engine);
   };
   const pull = (engine: Engine, named: string, options: Options): Promise<StoredObject> => {
+    refuseScheme(named);
     const given = options["from"] as string | undefined;
     const located = given === undefined ? referenceOf(named) : undefined;
     const from = given ?? (located === undefined ? undefined : named);
@@ -54,7 +55,7 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
   withOutput(withPlaces(program.command("mount <reference> <dir>")))
     .description("mount an object read-only at an empty directory, pulling it first if need be")
     .option("--sub-path <path>", "mount this directory or file of it only")
-    .option("--exec", "allow programs in it to be run", false)
+    .option("--exec", "allow programs in it to be run")
     .addOption(
       new Option("--pull <policy>", "when to ask the registry")
         .choices(["always", "missing", "never"])
@@ -121,16 +122,17 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     .description("put files and directories into a registry as one artifact, or with --image as an image")
     .option("--artifact-type <type>", "the manifest's artifactType")
     .addOption(new Option("--compression <how>", "of directories and layers").choices(["gzip", "zstd", "none"]))
-    .option("--annotation <key=value>", "on the manifest; may be repeated", repeated, [])
-    .option("--image", "make an image whose only layer holds the paths", false)
-    .option("--entrypoint <word>", "with --image; may be repeated", repeated, [])
-    .option("--cmd <word>", "with --image; may be repeated", repeated, [])
-    .option("--env <key=value>", "with --image; may be repeated", repeated, [])
+    .option("--annotation <key=value>", "on the manifest; may be repeated", repeated)
+    .option("--image", "make an image whose only layer holds the paths")
+    .option("--entrypoint <word>", "with --image; may be repeated", repeated)
+    .option("--cmd <word>", "with --image; may be repeated", repeated)
+    .option("--env <key=value>", "with --image; may be repeated", repeated)
     .option("--user <user>", "with --image")
     .option("--workdir <dir>", "with --image")
     .action((words: string[], options: Options, command: Command) => {
       const reference = words.at(-1) ?? "";
       if (words.length < 2) command.error("error: push needs at least one path, and the reference last");
+      refuseScheme(reference);
       return withEngine(options, async (engine) => {
         const pushed = await withProgress(streams, reference, (onProgress) =>
           engine.push(pushRequest(words.slice(0, -1), reference, options), { signal, onProgress }),
@@ -142,7 +144,7 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
 
   withOutput(withPlaces(program.command("ls")))
     .description("list the objects in the store")
-    .option("--volumes", "list what is mounted instead", false)
+    .option("--volumes", "list what is mounted instead")
     .action((options: Options) =>
       withEngine(options, async (engine) => {
         if (options["volumes"] === true) {
@@ -193,7 +195,7 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     );
 
   withPlaces(program.command("rm <references...>"))
-    .description("forget references; what nothing needs any more goes with the next prune")
+    .description("forget references, and delete what nothing needs any more")
     .action((references: string[], options: Options) =>
       withEngine(options, async (engine) => {
         for (const reference of references) await engine.remove(reference);
@@ -202,8 +204,8 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
 
   withWatermarks(
     withOutput(withPlaces(program.command("prune"))),
-    "do the same with --low-watermark only above this",
-    "then delete what no volume uses, the least recently used first, until the store is below this",
+    "what --low-watermark says only where the store is above this",
+    "delete also what no volume uses, the least recently used first, until the store is below this",
   )
     .description("delete what no reference and no volume needs")
     .action((options: Options) => {
@@ -239,16 +241,27 @@ function pruneRequest(options: Options): PruneRequest {
   return marks === undefined ? {} : { above: marks.high, downTo: marks.low };
 }
 
+/** A URL is what many try first. */
+function refuseScheme(reference: string): void {
+  const [, scheme, rest] = /^(https?|docker|oci):\/\/(.*)$/.exec(reference) ?? [];
+  if (scheme !== undefined)
+    throw new Failure(
+      "INVALID_ARGUMENT",
+      "INVALID_REFERENCE",
+      `${JSON.stringify(reference)} is no reference: leave ${scheme}:// away, and write ${rest}${scheme === "http" ? "; that its host has no TLS is said in its hosts.toml" : ""}`,
+    );
+}
+
 function ownerOf(target: string): string {
   return `mount:${target}`;
 }
 
-function repeated(value: string, before: readonly string[]): string[] {
+function repeated(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
 }
 
 function pushRequest(paths: readonly string[], reference: string, options: Options): PushRequest {
-  const words = (name: string): readonly string[] => options[name] as readonly string[];
+  const words = (name: string): readonly string[] => (options[name] as readonly string[] | undefined) ?? [];
   const text = (name: string): string | undefined => options[name] as string | undefined;
   const [artifactType, compression, user, workingDir] = ["artifactType", "compression", "user", "workdir"].map(text);
   return {

@@ -104,6 +104,13 @@ suite("exit codes", () => {
     assert.deepEqual([code, err, out], [1, "orlop: quay.io does not answer: connection refused\n", ""]);
   });
 
+  test("a URL instead of a reference says what to write", async () => {
+    const { code, err, called } = await orlop("pull http://127.0.0.1:5000/x:v1");
+    assert.equal(code, 2);
+    assert.match(err, /leave http:\/\/ away, and write 127\.0\.0\.1:5000\/x:v1; that its host has no TLS is said/);
+    assert.deepEqual(called.pulled, []);
+  });
+
   test("a reference that is none is a usage error", async () => {
     const fail = new Failure("INVALID_ARGUMENT", "INVALID_REFERENCE", "no");
     assert.equal((await orlop("pull UPPER", { fail })).code, 2);

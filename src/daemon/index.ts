@@ -5,8 +5,8 @@ import { version } from "./version.ts";
 export const parts: Parts = {
   version,
   openEngine: async (places) => {
-    const [{ openEngine }, { createLog }] = await Promise.all([import("./engine.ts"), import("./log.ts")]);
-    return openEngine(places, createLog("warn"));
+    const [{ openEngine }, { plainLog }] = await Promise.all([import("./engine.ts"), import("./log.ts")]);
+    return openEngine(places, plainLog());
   },
   up: async (places, flags, say, signal) => (await import("./up.ts")).up(places, flags, say, signal),
   apiserver: async (places, flags, say, signal) => (await import("./alone.ts")).apiserver(places, flags, say, signal),

@@ -5,7 +5,7 @@ import { Failure, errnoOf, messageOf, type CallOptions, type Log } from "#base";
 import { formatReference, hexOf, isDigest, parseReference, type Digest } from "#oci";
 import { usageOf, type Collected, type ManifestRecord, type Store } from "#store";
 import type { FsckFinding, PruneRequest } from "./engine.ts";
-import { findRecord, missing } from "./objects.ts";
+import { findRecord } from "./objects.ts";
 import { excess, type Watermarks } from "./watermarks.ts";
 
 /** Forgets a reference, or an object with all of them, and frees what nothing else needs. @throws Failure NOT_FOUND, IN_USE */
@@ -13,7 +13,7 @@ export async function remove(store: Store, name: string): Promise<void> {
   const { records } = store;
   const removed = records.transaction(() => {
     const record = findRecord(store, name);
-    if (record === undefined) throw missing(name);
+    if (record === undefined) throw new Failure("NOT_FOUND", "NOT_FOUND", `${name} is not in the store`);
     const reference = isDigest(name) ? undefined : parseReference(name);
     if (reference !== undefined && reference.digest === undefined && records.referencesOf(record.digest).length > 1) {
       records.deleteReference(formatReference(reference));
@@ -84,7 +84,7 @@ export async function fsck(
     const finding = await checkBlob(store, digest, call);
     if (finding === "sound") sound.add(digest);
     else if (finding !== "gone") {
-      log.warn(finding, "a blob is not what it should be");
+      log.info(finding, "a blob is not what it should be");
       findings.set(digest, finding);
     }
   }

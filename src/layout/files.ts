@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
+import { open, stat, type FileHandle } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { errnoOf, Failure, messageOf } from "#base";
 import type { ByteRange } from "#oci";
@@ -13,6 +13,8 @@ export interface OpenFile extends AsyncDisposable {
 
 /** The files of a directory or of an archive, by their names in it. */
 export interface Files extends AsyncDisposable {
+  /** False where not even the directory is there. */
+  exist(): Promise<boolean>;
   /** Undefined where there is no such file. @throws Failure UNREADABLE_LAYOUT */
   open(name: string): Promise<OpenFile | undefined>;
 }
@@ -25,6 +27,13 @@ export class DirectoryFiles implements Files {
 
   constructor(dir: string) {
     this.#dir = dir;
+  }
+
+  async exist(): Promise<boolean> {
+    return await stat(this.#dir).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
   }
 
   async open(name: string): Promise<OpenFile | undefined> {
@@ -80,8 +89,14 @@ export class TarFiles implements Files {
       }
       return new TarFiles(path, await open(path, "r"), entries);
     } catch (error) {
-      throw error instanceof Failure ? error : unreadable(path, error);
+      if (!(error instanceof Failure)) throw unreadable(path, error);
+      if (error.message.includes(path)) throw error;
+      throw new Failure(error.code, error.reason, `${path} cannot be used: ${error.message}`, { cause: error });
     }
+  }
+
+  exist(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   open(name: string): Promise<OpenFile | undefined> {

@@ -7,6 +7,7 @@ const NAMES = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 
 /** image-spec, image-layout.md. @throws Failure INVALID_LAYOUT, INVALID_MANIFEST */
 export async function readOciLayout(files: Files, where: string): Promise<Catalog> {
+  if (!(await files.exist())) throw invalid(where, "there is no such directory");
   const marker = (await readJson(files, "oci-layout", where)) as { readonly imageLayoutVersion?: unknown } | null;
   const version = marker?.imageLayoutVersion;
   if (typeof version !== "string" || !version.startsWith("1."))

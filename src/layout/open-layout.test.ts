@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readlink, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -126,11 +126,14 @@ test("what is no layout is said by its path", async (t) => {
   });
   await writeFile(join(dir, "z.tar"), gzipSync("x"));
   const cases: Readonly<Record<string, object>> = {
-    [`oci:${dir}/missing`]: { reason: "INVALID_LAYOUT", message: /missing cannot be used: it has no oci-layout/ },
-    [`oci:${dir}/empty`]: { reason: "INVALID_LAYOUT" },
+    [`oci:${dir}/missing`]: { reason: "INVALID_LAYOUT", message: /missing cannot be used: there is no such directory/ },
+    [`oci:${dir}/empty`]: { reason: "INVALID_LAYOUT", message: /empty cannot be used: it has no oci-layout/ },
     [`oci:${dir}/old`]: { reason: "INVALID_LAYOUT", message: /not of version 1/ },
     [`oci:${dir}/broken`]: { reason: "INVALID_LAYOUT", message: /oci-layout is not JSON/ },
-    [`oci-archive:${dir}/file.tar`]: { reason: "INVALID_TAR" },
+    [`oci-archive:${dir}/file.tar`]: {
+      reason: "INVALID_TAR",
+      message: /file\.tar cannot be used: the archive is broken/,
+    },
     [`oci-archive:${dir}/missing.tar`]: { code: "NOT_FOUND", reason: "UNREADABLE_LAYOUT" },
     [`docker-archive:${dir}/z.tar`]: {
       reason: "COMPRESSED_ARCHIVE",
@@ -138,6 +141,23 @@ test("what is no layout is said by its path", async (t) => {
     },
   };
   for (const [text, expected] of Object.entries(cases)) await assert.rejects(open(text), expected, text);
+});
+
+test("a body that nobody reads keeps no file open", async (t) => {
+  const dir = await filesIn(t, { "oci-layout": '{"imageLayoutVersion":"1.0.0"}', "index.json": '{"manifests":[]}' });
+  const blob = describe(LAYER);
+  const path = join(dir, "blobs", blob.digest.replace(":", "/"));
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, LAYER);
+  await using layout = await open(`oci:${dir}`);
+  const { body } = await layout.open(blob, { start: 0, end: blob.size });
+  const opened = async () => {
+    const links = (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ""));
+    return (await Promise.all(links)).filter((link) => link === path);
+  };
+  assert.deepEqual(await opened(), []);
+  assert.ok((await collect(body)).equals(LAYER));
+  assert.deepEqual(await opened(), []);
 });
 
 test("locations are told from references", () => {

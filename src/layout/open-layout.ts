@@ -71,10 +71,11 @@ class FileLayout implements Layout {
         ? `it holds ${images.length} images without names`
         : `it holds ${names.slice(0, 5).join(", ")}`;
     const what = name ?? formatReference(reference);
+    const hint = name === undefined && names[0] !== undefined ? `; write ${this.name}:${names[0]}` : "";
     throw new Failure(
       "NOT_FOUND",
       "MANIFEST_UNKNOWN",
-      `failed to resolve image: ${what}: not found in ${this.#location.path}: ${there}`,
+      `failed to resolve image: ${what}: not found in ${this.#location.path}: ${there}${hint}`,
     );
   }
 
@@ -101,21 +102,23 @@ class FileLayout implements Layout {
   async open(target: Descriptor, range: ByteRange, call?: CallOptions): Promise<OpenBlob> {
     const place = this.#catalog.locate(target.digest);
     if (place instanceof Uint8Array) return { start: range.start, body: once(place.subarray(range.start, range.end)) };
-    const file = place === undefined ? undefined : await this.#files.open(place);
-    if (file === undefined)
-      throw new Failure("NOT_FOUND", "BLOB_UNKNOWN", `${this.name} has no blob ${target.digest}: not found`);
-    if (file.size !== target.size) {
-      await file[Symbol.asyncDispose]();
+    const unknown = (): Failure =>
+      new Failure("NOT_FOUND", "BLOB_UNKNOWN", `${this.name} has no blob ${target.digest}: not found`);
+    if (place === undefined) throw unknown();
+    const files = this.#files;
+    {
+      await using file = await files.open(place);
+      if (file === undefined) throw unknown();
       const what = `${this.name} has ${file.size} bytes for ${target.digest}, which has ${target.size}`;
-      throw new Failure("DATA_LOSS", "SIZE_MISMATCH", what);
+      if (file.size !== target.size) throw new Failure("DATA_LOSS", "SIZE_MISMATCH", what);
     }
-    return {
-      start: range.start,
-      body: (async function* () {
-        await using open = file;
-        yield* open.read(range, call?.signal);
-      })(),
+    // Opened again by whoever reads it: a body that nobody reads holds no file open.
+    const read = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      await using file = await files.open(place);
+      if (file === undefined) throw unknown();
+      yield* file.read(range, call?.signal);
     };
+    return { start: range.start, body: read() };
   }
 
   async *referrers(subject: Descriptor, call?: CallOptions): AsyncGenerator<Descriptor, void, undefined> {

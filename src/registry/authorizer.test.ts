@@ -152,6 +152,7 @@ test("credentials are tried in order, then nobody is; what is refused is told wi
   const credentials = passwords.map((password) => ({ username: "orlop", password }));
   await assert.rejects(sourceOf(registry, room, credentials).fetch(room.blob), (error: Error) => {
     assert.match(error.message, /pull access denied, repository does not exist or may require authorization/);
+    assert.match(error.message, /the credentials for it were refused\)$/);
     return !passwords.some((password) => error.message.includes(password));
   });
   assert.deepEqual(tried(room), [...passwords, undefined]);

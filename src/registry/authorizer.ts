@@ -18,6 +18,7 @@ export class Authorizer {
   readonly #options: AuthorizerOptions;
   #candidates: readonly (Credentials | undefined)[] | undefined;
   #next = 0;
+  #refused = 0;
   #using: Credentials | undefined;
   /** The last header handed out has got an answer: a later refusal means that it has run out, not that it is wrong. */
   #isProven = false;
@@ -30,9 +31,9 @@ export class Authorizer {
     this.#options = options;
   }
 
-  /** How many candidates were refused so far. */
+  /** How many credentials there were when the server had refused all of them. */
   get refused(): number {
-    return this.#isProven ? 0 : Math.max(0, this.#next - 1);
+    return this.#refused;
   }
 
   /** What no message may hold. */
@@ -94,6 +95,7 @@ export class Authorizer {
       if (await this.#renew(isPlain, signal)) return true;
     }
     this.#next = 0;
+    this.#refused = this.#candidates.length - 1;
     this.#header = undefined;
     this.#token = undefined;
     return false;

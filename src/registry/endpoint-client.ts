@@ -62,6 +62,11 @@ export class EndpointClient {
     return this.#options.authorizer.secrets;
   }
 
+  /** How many credentials were refused, where all were. */
+  get refused(): number {
+    return this.#options.authorizer.refused;
+  }
+
   /**
    * Answers with any status that asking again will not change. `isLast` means that nobody else can be asked: only then is
    * it worth waiting for this one.

@@ -14,6 +14,8 @@ function client(dir: string): Registry {
   return createRegistry({ hosts: { certsDir: dir }, credentials: noCredentials, userAgent: "orlop/test", patience });
 }
 
+const pem = (text: string) => `-----BEGIN ${text}-----`;
+
 test("mirrors come in file order, the server last, each with what is said of it", async (t) => {
   const dir = await filesIn(t, {
     "quay.io/hosts.toml": `
@@ -33,10 +35,10 @@ test("mirrors come in file order, the server last, each with what is said of it"
         ca = ["ca.pem"]
         client = [["client.cert", "client.key"], ["both.pem", ""]]
     `,
-    "quay.io/ca.pem": "CA",
-    "quay.io/client.cert": "CERT",
-    "quay.io/client.key": "KEY",
-    "quay.io/both.pem": "BOTH",
+    "quay.io/ca.pem": pem("CA"),
+    "quay.io/client.cert": pem("CERT"),
+    "quay.io/client.key": pem("KEY"),
+    "quay.io/both.pem": pem("BOTH"),
   });
   const endpoints = (await readHostsToml(dir, "quay.io", "a/b")) ?? assert.fail();
   assert.deepEqual(
@@ -52,10 +54,10 @@ test("mirrors come in file order, the server last, each with what is said of it"
   assert.deepEqual([...(b?.capabilities ?? [])], ["pull"]);
   assert.deepEqual([b?.dialTimeout, b?.headers, b?.namespace], [60_500, { "x-one": "1", "x-two": "a, b" }, "quay.io"]);
   assert.deepEqual([a?.tls.skipVerify, a?.proxy], [true, "http://proxy.example:3128"]);
-  assert.deepEqual(bare?.tls.ca, ["CA"]);
+  assert.deepEqual(bare?.tls.ca, [pem("CA")]);
   assert.deepEqual(bare?.tls.client, [
-    { cert: "CERT", key: "KEY" },
-    { cert: "BOTH", key: "BOTH" },
+    { cert: pem("CERT"), key: pem("KEY") },
+    { cert: pem("BOTH"), key: pem("BOTH") },
   ]);
   assert.deepEqual([...(server?.capabilities ?? [])], ["pull", "resolve"]);
 });
@@ -88,14 +90,24 @@ test("docker.io is at registry-1.docker.io, without a namespace", async (t) => {
 });
 
 test("certificates without a hosts.toml are for the registry itself", async (t) => {
-  const dir = await filesIn(t, { "r.example/x.crt": "CA", "r.example/c.cert": "CERT", "r.example/c.key": "KEY" });
+  const dir = await filesIn(t, {
+    "r.example/x.crt": pem("CA"),
+    "r.example/c.cert": pem("CERT"),
+    "r.example/c.key": pem("KEY"),
+  });
   const [endpoint] = (await readHostsToml(dir, "r.example", "a/b")) ?? [];
   assert.equal(endpoint?.base, "https://r.example/v2");
-  assert.deepEqual(endpoint?.tls, { ca: ["CA"], client: [{ cert: "CERT", key: "KEY" }], skipVerify: false });
+  assert.deepEqual(endpoint?.tls, {
+    ca: [pem("CA")],
+    client: [{ cert: pem("CERT"), key: pem("KEY") }],
+    skipVerify: false,
+  });
 });
 
 const broken: Readonly<Record<string, RegExp>> = {
   "server = ": /hosts\.toml cannot be used/,
+  'skip_verify = true\nserver = "https://x\n': /cannot be used: Invalid TOML document: [a-z ]+ \(line 2\)$/,
+  'ca = "hosts.toml"': /hosts\.toml holds neither a certificate nor a key in PEM/,
   "server = 5": /server is not a string/,
   'server = "https://"': /"https:\/\/" is not a URL/,
   'ca = "missing.pem"': /cannot read the certificate .*missing\.pem: ENOENT/,
@@ -104,7 +116,7 @@ const broken: Readonly<Record<string, RegExp>> = {
   'host = "https://x"': /host is not a table/,
 };
 for (const [text, message] of Object.entries(broken))
-  test(`refused: ${text}`, async (t) => {
+  test(`refused: ${text.replace("\n", " ")}`, async (t) => {
     const dir = await filesIn(t, { "r.example/hosts.toml": text });
     await assert.rejects(readHostsToml(dir, "r.example", "a/b"), { reason: "INVALID_HOSTS_CONFIG", message });
   });

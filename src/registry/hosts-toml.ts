@@ -12,6 +12,7 @@ import {
   type Endpoint,
   type TlsProfile,
 } from "./endpoint.ts";
+import { tomlMessage } from "./toml-message.ts";
 
 const CAPABILITIES: readonly string[] = ["pull", "resolve", "push"];
 const UNIT: Readonly<Record<string, number>> = {
@@ -46,7 +47,7 @@ export async function readHostsToml(
   try {
     root = parse(text);
   } catch (cause) {
-    throw invalid(file, messageOf(cause).split("\n")[0] ?? "", cause);
+    throw invalid(file, tomlMessage(cause), cause);
   }
   const endpoints: Endpoint[] = [];
   for (const [url, host] of Object.entries(table(root["host"] ?? {}, file, "host")))
@@ -203,11 +204,15 @@ async function readText(file: string): Promise<string | undefined> {
 }
 
 async function mustRead(path: string, file: string): Promise<string> {
+  let text: string;
   try {
-    return await readFile(path, "utf8");
+    text = await readFile(path, "utf8");
   } catch (cause) {
     throw invalid(file, `cannot read the certificate ${path}: ${errnoOf(cause) ?? messageOf(cause)}`, cause);
   }
+  // OpenSSL passes over what is none, and then nobody is trusted and nobody knows why.
+  if (!text.includes("-----BEGIN ")) throw invalid(file, `${path} holds neither a certificate nor a key in PEM`);
+  return text;
 }
 
 function invalid(file: string, what: string, cause?: unknown): Failure {

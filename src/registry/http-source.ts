@@ -130,12 +130,20 @@ export class HttpSource implements Source {
       return { mediaType, digest: reference.digest ?? digest, size };
     }
     if (statusCode === 401 || statusCode === 403 || statusCode === 404 || isPassing(statusCode))
-      throw await statusFailure("HEAD", head.url, head.response, { secrets: client.secrets, notFound });
+      throw await statusFailure("HEAD", head.url, head.response, {
+        secrets: client.secrets,
+        refused: client.refused,
+        notFound,
+      });
     // Some registries answer HEAD without a digest, or not at all.
     await head.response.body.dump();
     const get = await client.send({ ...request, method: "GET" }, isLast);
     if (get.response.statusCode !== 200)
-      throw await statusFailure("GET", get.url, get.response, { secrets: client.secrets, notFound });
+      throw await statusFailure("GET", get.url, get.response, {
+        secrets: client.secrets,
+        refused: client.refused,
+        notFound,
+      });
     const bytes = await readAll(get.response, get.url, MANIFEST_LIMIT, signal);
     const actual = digestOf(bytes, reference.digest === undefined ? "sha256" : algorithmOf(reference.digest));
     const claimed = get.response.headers["docker-content-digest"];
@@ -259,7 +267,11 @@ function refusal(
   const notFound = isManifest
     ? { reason: "MANIFEST_UNKNOWN", message: `${host}/${repository}@${digest}: not found` }
     : { reason: "BLOB_UNKNOWN", message: `${host}/${repository} has no blob ${digest}: not found` };
-  return statusFailure(method, answer.url, answer.response, { secrets: client.secrets, notFound });
+  return statusFailure(method, answer.url, answer.response, {
+    secrets: client.secrets,
+    refused: client.refused,
+    notFound,
+  });
 }
 
 /** Where the bytes of an answer belong. @throws Failure where its headers contradict the request or the descriptor. */

@@ -40,7 +40,9 @@ export function networkFailure(method: string, url: URL, error: unknown): Failur
   const verb = method.charAt(0) + method.slice(1).toLowerCase();
   const options = { cause: error };
   if (CERTIFICATE.test(code)) {
-    const why = `tls: failed to verify certificate: ${messageOf(cause)} (${code}); give the registry's CA in hosts.toml, or skip_verify = true`;
+    // Node.js' own advice is for its own users.
+    const [what] = messageOf(cause).split("; if the root CA");
+    const why = `tls: failed to verify certificate: ${what} (${code}); give the registry's CA in hosts.toml, or skip_verify = true`;
     return new Failure("FAILED_PRECONDITION", "CERTIFICATE_INVALID", `${request(verb, url)}: ${why}`, options);
   }
   return new Failure(

@@ -4,6 +4,7 @@ import { parse } from "smol-toml";
 import { errnoOf, Failure, messageOf } from "#base";
 import type { Reference } from "#oci";
 import { originEndpoint, type Endpoint } from "./endpoint.ts";
+import { tomlMessage } from "./toml-message.ts";
 
 interface Location {
   readonly location: string;
@@ -81,7 +82,7 @@ async function readRules(file: string): Promise<readonly Rule[]> {
     root = parse(await readFile(file, "utf8"));
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return [];
-    throw invalid(file, messageOf(error), error);
+    throw invalid(file, errnoOf(error) === undefined ? tomlMessage(error) : messageOf(error), error);
   }
   if (root["registries"] !== undefined)
     throw invalid(file, "it has the format of version 1: write [[registry]] tables");
@@ -131,7 +132,7 @@ function flag(value: unknown, file: string, field: string): boolean {
 }
 
 function invalid(file: string, what: string, cause?: unknown): Failure {
-  return new Failure("FAILED_PRECONDITION", "INVALID_HOSTS_CONFIG", `${file} cannot be used: ${what.split("\n")[0]}`, {
+  return new Failure("FAILED_PRECONDITION", "INVALID_HOSTS_CONFIG", `${file} cannot be used: ${what}`, {
     cause,
   });
 }

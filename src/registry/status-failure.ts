@@ -32,6 +32,8 @@ export async function statusFailure(
   options: {
     readonly secrets?: readonly string[];
     readonly notFound?: { readonly reason: string; readonly message: string };
+    /** Credentials that were tried in vain. */
+    readonly refused?: number;
   } = {},
 ): Promise<Failure> {
   const { statusCode: status } = response;
@@ -42,8 +44,11 @@ export async function statusFailure(
     return new Failure("NOT_FOUND", options.notFound.reason, options.notFound.message);
   const server = said === "" ? "" : `: server message: ${said}`;
   if (status === 401 || status === 403) {
-    const why = `pull access denied, repository does not exist or may require authorization${server}`;
-    return new Failure(code, reason, `${url.host}: ${why} (${status} from ${method} ${plainUrl(url)})`);
+    const asked = method === "GET" || method === "HEAD" ? "pull" : "push";
+    const why = `${asked} access denied, repository does not exist or may require authorization${server}`;
+    const { refused = 0 } = options;
+    const tried = refused === 0 ? "no credentials were found for it" : "the credentials for it were refused";
+    return new Failure(code, reason, `${url.host}: ${why} (${status} from ${method} ${plainUrl(url)}; ${tried})`);
   }
   const what = `unexpected status from ${method} request to ${plainUrl(url)}: ${status}`;
   const later = retryAfter(response.headers["retry-after"]) ?? 0;

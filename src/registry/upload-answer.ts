@@ -19,5 +19,5 @@ export function locationOf(answer: ApiResponse): URL {
 }
 
 export function refused(method: string, answer: ApiResponse, client: EndpointClient): Promise<Failure> {
-  return statusFailure(method, answer.url, answer.response, { secrets: client.secrets });
+  return statusFailure(method, answer.url, answer.response, { secrets: client.secrets, refused: client.refused });
 }
