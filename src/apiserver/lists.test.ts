@@ -248,6 +248,25 @@ test("a watch from the start ends its first events with the marked bookmark, ask
   assert.equal(wrong.status, 500);
 });
 
+test("one object is watched by its name, at the older path of watches too", async (t) => {
+  const at = await api(t);
+  await make(at, "a", "b");
+  for (const path of [`${MAPS}?watch=1&fieldSelector=metadata.name%3Db`, `${MAPS.replace("v1/", "v1/watch/")}/b`]) {
+    const lines = at.watch(path);
+    const first = (await lines.next()).value;
+    for (const name of ["a", "b"]) await at.request("PATCH", `${MAPS}/${name}`, { data: { at: path } }, MERGE);
+    const second = (await lines.next()).value;
+    assert.deepEqual(
+      [first, second].map((line) => `${line?.type} ${line?.object.metadata.name}`),
+      ["ADDED b", "MODIFIED b"],
+    );
+    await lines.return(undefined);
+  }
+  const other = `${MAPS.replace("v1/", "v1/watch/")}/b?fieldSelector=metadata.name%3Dc`;
+  const refused = await at.request("GET", other);
+  assert.equal(refused.json.message, "fieldSelector metadata.name doesn't match requested name");
+});
+
 test("a deletion of many keeps to its selection, its limit and its preconditions, and answers what it found", async (t) => {
   const at = await api(t);
   await make(at, "a", "b", "c", "d");

@@ -8,6 +8,7 @@ import type { Objects } from "./objects.ts";
 import type { ServedResource } from "./openapi/index.ts";
 import { bind, evict } from "./pod-parts.ts";
 import type { Access, ApiRequest, Route } from "./router.ts";
+import { badRequest } from "./status.ts";
 import { requestToken } from "./token-request.ts";
 import type { Part } from "./patch-verb.ts";
 import { Verbs } from "./verbs.ts";
@@ -132,7 +133,27 @@ function standard(objects: Objects, resource: Resource): Route[] {
       ),
     );
   if (resource.hasStatus) routes.push(...partRoutes(verbs, item, group, plural, "status"));
-  return routes;
+  return [...routes, ...watchRoutes(verbs, resource, root)];
+}
+
+/** The paths that watches had before lists took `watch=1`, of many or of one by its name. */
+function watchRoutes(verbs: Verbs, { group, resource: plural, namespaced }: Resource, root: string): Route[] {
+  const base = namespaced ? `${root}/watch/namespaces/{namespace}/${plural}` : `${root}/watch/${plural}`;
+  const paths = [base, `${base}/{name}`, ...(namespaced ? [`${root}/watch/${plural}`] : [])];
+  return paths.map((path) =>
+    route("GET", path, access("watch", group, plural), (request, response) => {
+      const query = new URLSearchParams(request.query);
+      const { name } = request.params;
+      query.set("watch", "true");
+      if (name !== undefined) {
+        const selected = query.get("fieldSelector") || `metadata.name=${name}`;
+        if (!selected.split(",").includes(`metadata.name=${name}`))
+          throw badRequest("fieldSelector metadata.name doesn't match requested name");
+        query.set("fieldSelector", selected);
+      }
+      return verbs.list({ ...request, query }, response);
+    }),
+  );
 }
 
 function partRoutes(
