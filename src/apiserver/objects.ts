@@ -69,6 +69,7 @@ export class Objects {
     validateMeta(object.metadata, resource.namespaced, resource.nameErrors, errors);
     if (resource.group === "") validateCoreFinalizers(object.metadata, errors);
     resource.validate?.(object, errors, this.policy);
+    resource.validateNew?.(object, errors);
     const name = object.metadata.name ?? "";
     errors.check(resource.kind, resource.group, name);
     const existing = this.storage.get(resource.storedAs, namespace, name);

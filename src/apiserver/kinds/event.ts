@@ -110,10 +110,8 @@ export const eventsV1: Resource = {
   ...events,
   group: "events.k8s.io",
   type: "events.Event",
-  validate(object, errors) {
-    validateEvent(object as unknown as Event, "reportingController", errors);
-    validateNewEvent(object as unknown as Event, errors);
-  },
+  validate: (object, errors) => validateEvent(object as unknown as Event, "reportingController", errors),
+  validateNew: (object, errors) => validateNewEvent(object as unknown as Event, errors),
   validateUpdate: (object, before, errors) =>
     validateEventUpdate(object as unknown as Event, before as unknown as Event, errors),
   fields(object) {

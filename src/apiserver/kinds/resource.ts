@@ -77,7 +77,10 @@ export interface Resource extends ResourceName {
   prepareEphemeral?(object: AnyObject, before: AnyObject): void;
   validateEphemeral?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
   validateStatus?(object: AnyObject, before: AnyObject, errors: FieldErrors): void;
+  /** Runs on every write of the whole object; a Pod's update is judged by `validateUpdate` alone. */
   validate?(object: AnyObject, errors: FieldErrors, policy: Policy): void;
+  /** What is asked of a new object besides. */
+  validateNew?(object: AnyObject, errors: FieldErrors): void;
   validateUpdate?(object: AnyObject, before: AnyObject, errors: FieldErrors, policy: Policy): void;
   /** What an object does that this node cannot: told to the client, never refused. */
   warnings?(object: AnyObject): string[];
