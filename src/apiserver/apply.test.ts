@@ -79,6 +79,17 @@ test("a configuration that does not fit its schema is refused, each field by its
   }
 });
 
+test("a scalar that fits its schema and not its type is found when it is merged", async (t) => {
+  const apply = applier(await api(t), `${PODS}/p`);
+  const limits = { memory: "much" };
+  const answer = await apply(pod({ containers: [{ name: "c", image: "a", resources: { limits } }] }));
+  assert.equal(answer.status, 500);
+  assert.match(
+    answer.json.message ?? "",
+    /^failed to convert new object \(default\/p; \/v1, Kind=Pod\) to proper version: quantities must match the regular expression/,
+  );
+});
+
 test("what is no configuration of this object is a bad request", async (t) => {
   const apply = applier(await api(t), `${MAPS}/m`);
   const said = async (body: unknown): Promise<unknown[]> => {

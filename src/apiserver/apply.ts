@@ -1,4 +1,6 @@
+import { messageOf } from "#base";
 import { applyFields, noteLastApplied, recordUpdate, timestamp, typeErrors, type KubeObject } from "#k8s";
+import { decodeAs } from "./body.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
 
@@ -31,7 +33,7 @@ export function applyObject(
   });
   if (result.conflicts.length > 0) throw conflictError(result.conflicts);
   const managers = result.managers;
-  const object = structuredClone(result.object) as unknown as AnyObject;
+  const object = typedResult(resource, structuredClone(result.object), applied);
   if (manager === "kubectl") noteLastApplied(object, applied);
   return {
     object,
@@ -41,17 +43,35 @@ export function applyObject(
   };
 }
 
+/** A configuration as errors name it. */
+const shownName = ({ metadata }: AnyObject, type: string): string =>
+  `${metadata?.namespace ?? ""}/${metadata?.name ?? ""}; ${type}`;
+
+function shownType({ apiVersion = "", kind = "" }: AnyObject): string {
+  const [version = "", group = ""] = apiVersion.split("/").toReversed();
+  return `${group}/${version}, Kind=${kind}`;
+}
+
+/** What was merged, as an object of its kind: a scalar may still be none of its type. */
+function typedResult(resource: Resource, merged: unknown, applied: AnyObject): AnyObject {
+  try {
+    return decodeAs(resource, merged, "Ignore").object;
+  } catch (cause) {
+    const why = messageOf(cause).replace(/^.*? cannot be handled as a \w+: /, "");
+    const what = shownName(applied, shownType(applied));
+    throw new StatusError(500, "", `failed to convert new object (${what}) to proper version: ${why}`);
+  }
+}
+
 function checkConfiguration(resource: Resource, applied: AnyObject): void {
   const { apiVersion = "", kind = "", metadata } = applied;
-  const [version = "", group = ""] = apiVersion.split("/").toReversed();
-  const type = `${group}/${version}, Kind=${kind}`;
+  const type = shownType(applied);
   if (kind !== resource.kind || apiVersion !== apiVersionOf(resource)) throw badRequest(`invalid object type: ${type}`);
   if (metadata?.managedFields != null) throw badRequest("metadata.managedFields must be nil");
   const errors = typeErrors(applied, resource.type);
   if (errors.length === 0) return;
   const why = errors.length === 1 ? errors[0] : ["errors:", ...errors.map((error) => `  ${error}`)].join("\n");
-  const what = `${metadata?.namespace ?? ""}/${metadata?.name ?? ""}; ${type}`;
-  throw new StatusError(500, "", `failed to create typed patch object (${what}): ${why}`);
+  throw new StatusError(500, "", `failed to create typed patch object (${shownName(applied, type)}): ${why}`);
 }
 
 function conflictError(conflicts: readonly { manager: string; path: string }[]): StatusError {

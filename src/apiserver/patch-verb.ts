@@ -1,7 +1,7 @@
 import { goYamlDuplicates, goYamlError, isRecord, parseYaml } from "#k8s";
 import { restrictNode } from "./authorize.ts";
 import { applyObject, manageUpdate } from "./apply.ts";
-import { decodeAs, mediaTypeOf, type Validation } from "./body.ts";
+import { mediaTypeOf, type Validation } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects } from "./objects.ts";
 import { APPLY, checkPatchType, patchObject } from "./patches.ts";
@@ -63,9 +63,8 @@ function apply(request: ApiRequest, target: Target, query: WriteQuery, text: str
   if (existing === undefined && part !== undefined) throw notFound(resource, name);
   const applied = configuration(text);
   const how = { resource, manager, force, ...(part === undefined ? {} : { subresource: part }) };
-  const { object: merged, manage } = applyObject(existing?.object, applied, how);
+  const { object, manage } = applyObject(existing?.object, applied, how);
   const odd = repeated(text, validation);
-  const { object } = decodeAs(resource, merged, "Ignore");
   const { uid } = object.metadata;
   if (existing === undefined && uid)
     throw conflict(

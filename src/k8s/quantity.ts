@@ -14,15 +14,16 @@ const SYNTAX = /^([+-]?)(\d+\.?\d*|\.\d+)((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+
 const BINARY: Readonly<Record<string, bigint>> = { Ki: 10n, Mi: 20n, Gi: 30n, Ti: 40n, Pi: 50n, Ei: 60n };
 const DECIMAL: Readonly<Record<string, number>> = { n: -9, u: -6, m: -3, "": 0, k: 3, M: 6, G: 9, T: 12, P: 15, E: 18 };
 
+/** What has the letters of a suffix, but none that there is. */
+const SUFFIXED = /^[+-]?\d*(?:\.\d*)?[eEinumkKMGTP]+[-+]?\d*$/;
+const NO_SUFFIX = "unable to parse quantity's suffix";
+const NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
 /** Throws Failure `INVALID_QUANTITY`. */
 export function parseQuantity(text: string): Quantity {
   const match = SYNTAX.exec(text);
   if (match === null)
-    throw new Failure(
-      "INVALID_ARGUMENT",
-      "INVALID_QUANTITY",
-      "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-    );
+    throw new Failure("INVALID_ARGUMENT", "INVALID_QUANTITY", SUFFIXED.test(text) ? NO_SUFFIX : NO_QUANTITY);
   const [, sign, digits = "", suffix = ""] = match;
   const [whole = "", fraction = ""] = digits.split(".");
   const mantissa = BigInt(whole + fraction || "0");
