@@ -35,7 +35,12 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
       ...(from === undefined ? {} : { from }),
       ...(options["platform"] === undefined ? {} : { platform: platformOf(options["platform"]) }),
     };
-    return withProgress(streams, named, (onProgress) => engine.pull(request, { signal, onProgress }));
+    const pulled = withProgress(streams, named, (onProgress) => engine.pull(request, { signal, onProgress }));
+    return pulled.catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+      const kept = "interrupted: what was fetched stays, and the next pull goes on there";
+      throw new Failure("CANCELLED", "INTERRUPTED", kept, { cause: error });
+    });
   };
 
   withOutput(withPlaces(program.command("pull <reference>")))
@@ -218,17 +223,18 @@ export function addObjectCommands(program: Command, parts: Parts, streams: Strea
     });
 
   withOutput(withPlaces(program.command("fsck")))
-    .description("read every blob again and compare it with its digest")
+    .description("read every blob again, compare it with its digest, and fetch again what is damaged or missing")
     .action((options: Options) =>
       withEngine(options, async (engine) => {
         const findings = await engine.fsck({ signal });
         if (options["output"] === "json") json(findings);
         else for (const f of findings) print(`${f.digest}: ${f.problem} (${f.path})\n`);
-        if (findings.length > 0)
+        const lost = findings.filter(({ isMended }) => !isMended).length;
+        if (lost > 0)
           throw new Failure(
             "DATA_LOSS",
             "CORRUPT",
-            `${findings.length} of the stored blobs are damaged and were set aside: pull what uses them again`,
+            `${lost} of the stored blobs ${lost === 1 ? "is" : "are"} damaged or missing, and could not be fetched again`,
           );
       }),
     );

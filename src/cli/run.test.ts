@@ -3,7 +3,16 @@ import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
 import { Failure } from "#base";
 import { digestOf } from "#oci";
-import type { Engine, PruneRequest, PublishRequest, PullRequest, PushRequest, StoredObject, Volume } from "#engine";
+import type {
+  Engine,
+  FsckFinding,
+  PruneRequest,
+  PublishRequest,
+  PullRequest,
+  PushRequest,
+  StoredObject,
+  Volume,
+} from "#engine";
 import { run } from "./run.ts";
 import type { Check, Parts, UpFlags } from "./parts.ts";
 
@@ -31,7 +40,15 @@ interface Called {
 /** Runs a command line against an engine that answers as told, and returns what the person sees. */
 async function orlop(
   argv: string,
-  given: { stored?: boolean; volumes?: Volume[]; fail?: Error; checks?: Check[]; isPruned?: boolean } = {},
+  given: {
+    stored?: boolean;
+    volumes?: Volume[];
+    fail?: Error;
+    checks?: Check[];
+    isPruned?: boolean;
+    findings?: FsckFinding[];
+    signal?: AbortSignal;
+  } = {},
 ): Promise<{ code: number; out: string; err: string; called: Called }> {
   const called: Called = { published: [], pushed: [], pulled: [], up: [], unpublished: [], pruned: [] };
   const engine: Partial<Engine> = {
@@ -47,6 +64,7 @@ async function orlop(
         return Promise.reject(new Failure("NOT_FOUND", "NOT_FOUND", "it is not in the store"));
       return Promise.resolve({ subPath: "", exec: false, mounted: true, ...request });
     },
+    fsck: () => Promise.resolve(given.findings ?? []),
     unpublish: (owner) => Promise.resolve(void called.unpublished.push(owner)),
     volumes: () => Promise.resolve(given.volumes ?? []),
     prune: (request = {}) => {
@@ -69,7 +87,12 @@ async function orlop(
     doctor: () => Promise.resolve(given.checks ?? []),
   };
   const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await run(argv.split(" ").filter(Boolean), parts, { out, err }, new AbortController().signal);
+  const code = await run(
+    argv.split(" ").filter(Boolean),
+    parts,
+    { out, err },
+    given.signal ?? new AbortController().signal,
+  );
   const text = (stream: PassThrough): string => ((stream.read() as Buffer | null) ?? "").toString();
   return { code, out: text(out), err: text(err), called };
 }
@@ -102,6 +125,13 @@ suite("exit codes", () => {
     const fail = new Failure("UNAVAILABLE", "REGISTRY_UNAVAILABLE", "quay.io does not answer:\n  connection refused");
     const { code, err, out } = await orlop("pull quay.io/a:v1", { fail });
     assert.deepEqual([code, err, out], [1, "orlop: quay.io does not answer: connection refused\n", ""]);
+  });
+
+  test("a pull that is interrupted says what becomes of it: 130", async () => {
+    const signal = AbortSignal.abort(new Error("stopped by SIGINT"));
+    const { code, out, err } = await orlop("pull quay.io/x:v1", { fail: signal.reason as Error, signal });
+    assert.deepEqual([code, out], [130, ""]);
+    assert.equal(err, "orlop: interrupted: what was fetched stays, and the next pull goes on there\n");
   });
 
   test("a URL instead of a reference says what to write", async () => {
@@ -234,6 +264,15 @@ suite("up", () => {
     assert.equal(code, 2);
     assert.match(err, /--node-name/);
   });
+});
+
+test("fsck fails for what could not be mended, and only for that", async () => {
+  const finding = { digest: object.digest, path: "/blob", problem: "it was bad" };
+  const mended = await orlop("fsck", { findings: [{ ...finding, isMended: true }] });
+  assert.deepEqual([mended.code, mended.out, mended.err], [0, `${object.digest}: it was bad (/blob)\n`, ""]);
+  const lost = await orlop("fsck", { findings: [{ ...finding, isMended: false }] });
+  assert.equal(lost.code, 1);
+  assert.match(lost.err, /^orlop: 1 of the stored blobs is damaged or missing, and could not be fetched again\n$/);
 });
 
 suite("watermarks", () => {

@@ -47,7 +47,10 @@ export async function run(
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    if (signal.aborted) return EXIT.interrupted;
+    if (signal.aborted) {
+      streams.err.write(`orlop: ${isFailure(error, "INTERRUPTED") ? error.message : "interrupted"}\n`);
+      return EXIT.interrupted;
+    }
     streams.err.write(`orlop: ${messageOf(error)}\n`);
     return isFailure(error, ...WRONG_CALLS) ? EXIT.usage : EXIT.failure;
   }

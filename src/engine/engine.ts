@@ -148,4 +148,6 @@ export interface FsckFinding {
   readonly digest: Digest;
   readonly path: string;
   readonly problem: string;
+  /** It was fetched again and is right now, or nothing needs it any more. */
+  readonly isMended: boolean;
 }

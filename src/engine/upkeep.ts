@@ -92,19 +92,21 @@ export async function fsck(
     const lost = record.parts.map(({ stored }) => stored).filter((stored) => !sound.has(stored));
     if (lost.length === 0) continue;
     let outcome = "it was fetched again";
+    let isMended = true;
     try {
       await mend(record);
       for (const digest of lost) sound.add(digest);
     } catch (error) {
       call?.signal?.throwIfAborted();
       outcome = `it could not be fetched again: ${messageOf(error)}`;
+      isMended = false;
     }
     for (const digest of new Set(lost)) {
       const { path, problem } = findings.get(digest) ?? {
         path: store.path(digest),
         problem: `it is missing, and ${record.digest} needs it`,
       };
-      findings.set(digest, { digest, path, problem: `${problem}; ${outcome}` });
+      findings.set(digest, { digest, path, problem: `${problem}; ${outcome}`, isMended });
     }
   }
   return [...findings.values()];
@@ -118,12 +120,12 @@ async function checkBlob(store: Store, digest: Digest, call?: CallOptions): Prom
     const aside = join(store.layout.quarantine, hexOf(digest));
     mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
     renameSync(path, aside);
-    return { digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside` };
+    return { digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside`, isMended: true };
   } catch (error) {
     call?.signal?.throwIfAborted();
     // Collected meanwhile; whatever needs it nevertheless will miss it.
     if (errnoOf(error) === "ENOENT") return "gone";
-    return { digest, path, problem: `it cannot be read: ${messageOf(error)}` };
+    return { digest, path, problem: `it cannot be read: ${messageOf(error)}`, isMended: false };
   }
 }
 

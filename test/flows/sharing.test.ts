@@ -261,12 +261,15 @@ test("fsck finds a flipped bit, moves the blob aside, and fetches it again where
   assert.deepEqual(others, []);
   assert.equal(finding?.digest, layers[0].digest);
   assert.match(finding.problem, /moved aside; it was fetched again/);
+  assert.equal(finding.isMended, true);
   assert.ok(existsSync(finding.path) && finding.path !== path);
   assert.deepEqual(await node.engine.fsck(), []);
 
   flip();
   registry.blobs.delete(layers[0].digest);
-  assert.match((await node.engine.fsck())[0]?.problem ?? "", /could not be fetched again/);
+  const [lost] = await node.engine.fsck();
+  assert.match(lost?.problem ?? "", /could not be fetched again/);
+  assert.equal(lost?.isMended, false);
   assert.ok(!existsSync(path));
   assert.match((await node.engine.fsck())[0]?.problem ?? "", /missing/);
   const [{ digest } = { digest: layers[0].digest }] = await node.engine.list();
