@@ -1,6 +1,7 @@
 import type { ObjectMeta } from "#k8s";
 import { apiVersionOf, type MutableMeta, type Resource } from "./kinds/resource.ts";
-import { DELETES_DEPENDENTS, ORPHANS_DEPENDENTS, type Objects } from "./objects.ts";
+import { DELETES_DEPENDENTS, ORPHANS_DEPENDENTS } from "./meta.ts";
+import type { Objects } from "./objects.ts";
 import type { Change, Stored } from "./storage.ts";
 
 type Owner = NonNullable<ObjectMeta["ownerReferences"]>[number];

@@ -79,13 +79,18 @@ export function validateMeta(
   const finalizers = meta.finalizers ?? [];
   for (const finalizer of finalizers)
     errors.invalidAll("metadata.finalizers", finalizer, qualifiedNameErrors(finalizer));
-  if (finalizers.includes(ORPHAN) && finalizers.includes(FOREGROUND))
-    errors.invalid("metadata.finalizers", finalizers, `finalizer ${ORPHAN} and ${FOREGROUND} cannot be both set`);
+  if (finalizers.includes(ORPHANS_DEPENDENTS) && finalizers.includes(DELETES_DEPENDENTS))
+    errors.invalid(
+      "metadata.finalizers",
+      finalizers,
+      `finalizer ${ORPHANS_DEPENDENTS} and ${DELETES_DEPENDENTS} cannot be both set`,
+    );
 }
 
-const ORPHAN = "orphan";
-const FOREGROUND = "foregroundDeletion";
-const STANDARD_FINALIZERS = ["kubernetes", ORPHAN, FOREGROUND];
+/** Finalizers by which an object says what is to become of those it owns. The garbage collector takes them off. */
+export const ORPHANS_DEPENDENTS = "orphan";
+export const DELETES_DEPENDENTS = "foregroundDeletion";
+const STANDARD_FINALIZERS = ["kubernetes", ORPHANS_DEPENDENTS, DELETES_DEPENDENTS];
 
 /** What the core group asks of finalizers besides: a name without a domain is one of its own. */
 export function validateCoreFinalizers(meta: ObjectMeta, errors: FieldErrors): void {

@@ -1,7 +1,16 @@
 import { decode, jsonEqual, timestamp, type KubeObject, type ObjectMeta, type Pod } from "#k8s";
 import { FieldErrors } from "./field-errors.ts";
 import type { AnyObject, MutableMeta, Policy, Resource } from "./kinds/resource.ts";
-import { generateName, newMeta, nextMeta, validateCoreFinalizers, validateMeta, validateMetaUpdate } from "./meta.ts";
+import {
+  DELETES_DEPENDENTS,
+  ORPHANS_DEPENDENTS,
+  generateName,
+  newMeta,
+  nextMeta,
+  validateCoreFinalizers,
+  validateMeta,
+  validateMetaUpdate,
+} from "./meta.ts";
 import { CHANGED, StatusError, alreadyExists, badRequest, conflict, core, forbidden, notFound } from "./status.ts";
 import type { Storage, Stored } from "./storage.ts";
 
@@ -18,10 +27,6 @@ export interface DeleteOptions {
   readonly propagationPolicy?: string;
   readonly dryRun?: boolean;
 }
-
-/** Finalizers by which an object says what is to become of those it owns. The garbage collector takes them off. */
-export const DELETES_DEPENDENTS = "foregroundDeletion";
-export const ORPHANS_DEPENDENTS = "orphan";
 
 /** What became of a deletion: the object as it last was, and whether it is gone. */
 export interface Deleted {
