@@ -28,14 +28,19 @@ export type Measured = Readonly<Partial<Record<Signal, Left>>>;
 /** What is left of the machine now. */
 export type Measure = () => Promise<Measured>;
 
-/** From /proc/meminfo, /proc/loadavg and statfs(2); where images lie the runtime says. */
+/** From /proc/meminfo, /proc/loadavg and statfs(2); where images lie the runtime says, once. Of several disks the fullest counts. */
 export function machineMeasure(rootDir: string, runtime: Runtime, log: Log): Measure {
+  let imagePaths: readonly string[] = [];
   const imageDisk = async (): Promise<DiskSpace | undefined> => {
     try {
-      const { imageFilesystems } = await runtime.imageFsInfo({}, { timeout: 10_000 });
-      const path = imageFilesystems[0]?.fsId?.mountpoint;
-      return path ? await diskSpace(path) : undefined;
+      if (imagePaths.length === 0) {
+        const { imageFilesystems } = await runtime.imageFsInfo({}, { timeout: 10_000 });
+        imagePaths = imageFilesystems.map(({ fsId }) => fsId?.mountpoint ?? "").filter((path) => path !== "");
+      }
+      const disks = await Promise.all(imagePaths.map(diskSpace));
+      return disks.toSorted((a, b) => a.available / a.capacity - b.available / b.capacity)[0];
     } catch (error) {
+      imagePaths = [];
       log.debug({ error: messageOf(error) }, "the disk of images cannot be measured");
       return undefined;
     }
