@@ -653,3 +653,30 @@ test("an administrator may be somebody else for a request; nobody else may", asy
     ],
   );
 });
+
+test("a question that asks for nothing is refused, and what one may do is told", async (t) => {
+  const { request } = await api(t);
+  const ask = (kind: string, spec: object, headers: Record<string, string> = {}): Promise<Answer> =>
+    request(
+      "POST",
+      `/apis/authorization.k8s.io/v1/${kind.toLowerCase()}s`,
+      { apiVersion: "authorization.k8s.io/v1", kind, spec },
+      headers,
+    );
+  const one = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+  assert.equal(
+    (await ask("SelfSubjectAccessReview", {})).json.message,
+    `.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: ${one}`,
+  );
+  assert.equal(
+    (await ask("SubjectAccessReview", {})).json.message,
+    `.authorization.k8s.io "" is invalid: [spec.resourceAttributes: Invalid value: null: ${one}, spec.user: Invalid value: "": at least one of user or group must be specified]`,
+  );
+  assert.equal((await ask("SelfSubjectRulesReview", {})).json.message, "no namespace on request");
+  const node = { "Impersonate-User": "system:node:n", "Impersonate-Group": "system:nodes" };
+  const rules = (await ask("SelfSubjectRulesReview", { namespace: "default" }, node)).json["status"];
+  assert.deepEqual(
+    (rules as { incomplete: boolean; evaluationError: string }).evaluationError,
+    "node authorizer does not support user rule resolution",
+  );
+});

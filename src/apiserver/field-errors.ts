@@ -70,7 +70,7 @@ export class FieldErrors {
     throw new StatusError(422, "Invalid", `${what} "${name}" is invalid: ${this.text()}`, {
       ...(name === "" ? {} : { name }),
       ...(group === "" ? {} : { group }),
-      kind,
+      ...(kind === "" ? {} : { kind }),
       causes: this.causes,
     });
   }

@@ -1,10 +1,10 @@
 import type { ServerResponse } from "node:http";
-import { decode, isRecord } from "#k8s";
-import { messageOf } from "#base";
+import { decode } from "#k8s";
 import { withAuthenticated } from "./authenticate.ts";
 import { authorize } from "./authorize.ts";
-import { cannotHandle, readBody } from "./body.ts";
+import { decodeAs, readBody } from "./body.ts";
 import type { Question } from "./discovery.ts";
+import { FieldErrors } from "./field-errors.ts";
 import type { ApiHost, Tokens } from "./ports.ts";
 import { sendJson } from "./respond.ts";
 import type { Access, ApiRequest, User } from "./router.ts";
@@ -60,14 +60,7 @@ export async function review(
   response: ServerResponse,
   known: Knowledge,
 ): Promise<void> {
-  const body = await readBody(request, asked);
-  if (!isRecord(body)) throw badRequest(`the object provided is unrecognized (must be of type ${asked.kind})`);
-  let value: Record<string, unknown>;
-  try {
-    value = decode(body, asked.type).value;
-  } catch (cause) {
-    throw cannotHandle(asked, messageOf(cause));
-  }
+  const value = decodeAs(asked, await readBody(request, asked), "Ignore").object;
   const spec = (value["spec"] ?? {}) as Spec;
   const status = await answer(asked, spec, request.user, known);
   const kind = { kind: asked.kind, apiVersion: `${asked.group}/${asked.version}` };
@@ -81,14 +74,20 @@ async function answer(asked: Question, spec: Spec, user: User, known: Knowledge)
     case "TokenReview":
       return reviewToken(spec, known);
     case "SelfSubjectRulesReview": {
+      if (!spec.namespace) throw badRequest("no namespace on request");
       const all = user.groups.includes("system:masters");
-      const self = {
+      const create = (group: string, ...resources: string[]): object => ({
         verbs: ["create"],
-        apiGroups: ["authorization.k8s.io"],
-        resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-      };
+        apiGroups: [`${group}.k8s.io`],
+        resources,
+      });
+      const self = [
+        create("authorization", "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+        create("authentication", "selfsubjectreviews"),
+      ];
+      const isNode = user.name.startsWith("system:node:") && user.groups.includes("system:nodes");
       return {
-        resourceRules: all ? [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }] : [self],
+        resourceRules: all ? [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }] : self,
         nonResourceRules: [
           {
             verbs: all ? ["*"] : ["get"],
@@ -109,18 +108,38 @@ async function answer(asked: Question, spec: Spec, user: User, known: Knowledge)
                 ],
           },
         ],
-        incomplete: false,
+        incomplete: isNode,
+        ...(isNode ? { evaluationError: "node authorizer does not support user rule resolution" } : {}),
       };
     }
     default: {
       const self = asked.kind === "SelfSubjectAccessReview";
-      if (spec.resourceAttributes === undefined && spec.nonResourceAttributes === undefined)
-        throw badRequest(`${asked.kind} must name resourceAttributes or nonResourceAttributes`);
+      checkSubject(spec, self);
       const who: User = self ? user : { name: spec.user ?? "", groups: spec.groups ?? [] };
       const { allowed, reason } = authorize(who, accessOf(spec), known.storage);
       return { allowed, ...(reason === undefined ? {} : { reason }) };
     }
   }
+}
+
+/** Upstream names no kind when it refuses a question. */
+function checkSubject({ resourceAttributes, nonResourceAttributes, user, groups }: Spec, self: boolean): void {
+  const errors = new FieldErrors();
+  if (resourceAttributes !== undefined && nonResourceAttributes !== undefined)
+    errors.invalid(
+      "spec.nonResourceAttributes",
+      nonResourceAttributes,
+      "cannot be specified in combination with resourceAttributes",
+    );
+  if (resourceAttributes === undefined && nonResourceAttributes === undefined)
+    errors.invalid(
+      "spec.resourceAttributes",
+      null,
+      "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+    );
+  if (!self && !user && (groups ?? []).length === 0)
+    errors.invalid("spec.user", "", "at least one of user or group must be specified");
+  errors.check("", "authorization.k8s.io", "");
 }
 
 const INVALID = "invalid bearer token";
