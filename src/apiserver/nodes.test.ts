@@ -221,6 +221,15 @@ test("Pods of a node that is gone are removed, those that end too; Pods of other
   );
 });
 
+test("a node that says it is not ready is tainted against new Pods and against those it has", async (t) => {
+  const at = await api(t);
+  await node(at, "n1");
+  const conditions = [{ type: "Ready", status: "False", reason: "KubeletNotReady", message: "" }];
+  await at.request("PATCH", `${NODES}/n1/status`, { status: { conditions } }, STRATEGIC);
+  const tainted = await until(at, NODES, "n1", (one) => taintsOf(one).length === 2);
+  assert.deepEqual(taintsOf(tainted), [`${KEYS}/not-ready:NoExecute`, `${KEYS}/not-ready:NoSchedule`]);
+});
+
 test("a cordoned node has the taint that says so, as long as it is cordoned", async (t) => {
   const at = await api(t);
   await node(at, "n1");
