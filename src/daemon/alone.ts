@@ -38,6 +38,7 @@ export async function kubelet(places: Places, flags: KubeletFlags, say: Say, sig
   const rootDir = join(places.dataDir, "kubelet");
   const pki = await openPki(join(rootDir, "pki"));
   const node = flags.nodeName;
+  const certificate = () => pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] });
   const running = stack.use(
     await startKubelet({
       api,
@@ -48,7 +49,8 @@ export async function kubelet(places: Places, flags: KubeletFlags, say: Say, sig
       host: "127.0.0.1",
       port: 0,
       nodeIp: "127.0.0.1",
-      serverCertificate: await pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] }),
+      serverCertificate: await certificate(),
+      renewServerCertificate: certificate,
       clientCa: api.ca ?? pki.ca,
       kernel: linuxKernel(),
       config: flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard },

@@ -46,6 +46,7 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
   stack.use(await startCri({ engine, listen: criSocket, upstream: containerd, runDir, allowExec, log }));
   stack.use(await startScheduler({ api: await control.as("system:kube-scheduler", []), log }));
   const node = flags.nodeName;
+  const certificate = () => control.pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] });
   const kubelet = stack.use(
     await startKubelet({
       api: await control.as(`system:node:${node}`, ["system:nodes"]),
@@ -57,7 +58,8 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
       host: "127.0.0.1",
       port: 0,
       nodeIp: "127.0.0.1",
-      serverCertificate: await control.pki.serverCertificate({ dnsNames: [node, "localhost"], ips: ["127.0.0.1"] }),
+      serverCertificate: await certificate(),
+      renewServerCertificate: certificate,
       clientCa: control.pki.ca,
       apiAddress,
       kernel: linuxKernel(),

@@ -103,6 +103,8 @@ export interface KubeletOptions {
   readonly port: number;
   readonly nodeIp: string;
   readonly serverCertificate: { readonly cert: string; readonly key: string };
+  /** Gives the certificate anew where it nears its end; asked once a day. */
+  readonly renewServerCertificate?: (() => Promise<{ readonly cert: string; readonly key: string }>) | undefined;
   /** PEM: whose certificates may call the kubelet. */
   readonly clientCa: string;
   /** Where Pods reach the API server, for one that has no Services to say so. */
@@ -114,6 +116,9 @@ export interface KubeletOptions {
   readonly log: Log;
   readonly config?: KubeletConfig | undefined;
 }
+
+/** A day, in milliseconds. */
+const RENEW_EVERY = 86_400_000;
 
 export interface RunningKubelet extends AsyncDisposable {
   readonly port: number;
@@ -261,6 +266,8 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     }),
   );
   server.serve(kubelet, pods);
+  const renew = options.renewServerCertificate;
+  if (renew) stack.use(repeat(RENEW_EVERY, log, "certificate renewal", async () => server.renew(await renew())));
   const collector = new ImageCollector({
     runtime,
     records,

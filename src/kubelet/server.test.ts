@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdir, rename, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import type { TLSSocket } from "node:tls";
 import { openPki } from "#wire";
+import { startKubeletServer } from "./server.ts";
 import { startNode, type TestNode } from "./testing/node.ts";
 
 const image = "busybox:1";
@@ -62,6 +65,30 @@ test("nobody is served without a certificate of the client authority or a token 
   assert.equal(await get({}), 401);
   assert.equal(await get(foreign), 401);
   assert.equal(await get({ headers: { authorization: "Bearer made-up" } }), 401);
+});
+
+test("a certificate that is renewed is shown from the next connection on", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "orlop-kubelet-server-"));
+  try {
+    const pki = await openPki(join(directory, "pki"));
+    const certificate = (name: string) => pki.serverCertificate({ dnsNames: [name], ips: ["127.0.0.1"] });
+    const options = { host: "127.0.0.1", port: 0, certificate: await certificate("first"), clientCa: pki.ca };
+    await using server = await startKubeletServer(options);
+    const shown = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        const to = { host: "127.0.0.1", port: server.port, ca: pki.ca, agent: false as const, path: "/healthz" };
+        const call = https.get(to, (response) => {
+          response.resume();
+          resolve((response.socket as TLSSocket).getPeerCertificate().subjectaltname);
+        });
+        call.on("error", reject);
+      });
+    assert.match((await shown()) ?? "", /DNS:first/);
+    server.renew(await certificate("second"));
+    assert.match((await shown()) ?? "", /DNS:second/);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
 });
 
 test("a token opens what the API server allows its user: the figures, say, and no more", async () => {

@@ -27,6 +27,8 @@ export interface KubeletServerOptions {
 
 export interface KubeletServer extends AsyncDisposable {
   readonly port: number;
+  /** Shows this certificate from the next connection on. */
+  renew(certificate: KubeletServerOptions["certificate"]): void;
   /** What is served, once there is something to serve. Until then every request but /healthz answers 503. */
   serve(kubelet: Kubelet, pods: Pods): void;
 }
@@ -70,6 +72,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
   });
   return {
     port: (server.address() as AddressInfo).port,
+    renew: ({ cert, key }) => server.setSecureContext({ cert, key, ca: options.clientCa }),
     serve(kubelet, pods) {
       door = { kubelet, pods };
     },
