@@ -21,6 +21,9 @@ import { podWarnings, templateWarnings } from "../pods/warnings.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
+/** Metadata that only an update of the whole Pod changes. */
+const OF_THE_WHOLE = ["labels", "annotations", "finalizers", "ownerReferences"] as const;
+
 export const pods: Resource = {
   group: "",
   version: "v1",
@@ -101,6 +104,10 @@ export const pods: Resource = {
   prepareEphemeral(object, before) {
     object["spec"] = keepEphemeral(object as Pod, before as Pod);
     object["status"] = before["status"];
+    for (const field of OF_THE_WHOLE) {
+      delete object.metadata[field];
+      if (before.metadata[field] !== undefined) Object.assign(object.metadata, { [field]: before.metadata[field] });
+    }
   },
   validateEphemeral: (object, before, errors, policy) =>
     validateEphemeralUpdate(object as Pod, before as Pod, policy.podRules, errors),
