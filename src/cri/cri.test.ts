@@ -253,7 +253,14 @@ test("a verbose ImageStatus says how far a pull is, while it runs", async () => 
   const ask = async (verbose: boolean) => (await at.client.imageStatus({ image, verbose })).info["orlop.dev/progress"];
   let said = await ask(true);
   while (said === undefined) said = await ask(true);
-  assert.deepEqual(JSON.parse(said), { received: 5, total: 16 });
+  assert.deepEqual(JSON.parse(said), {
+    received: 5,
+    total: 16,
+    blobs: [
+      { digest: ID, received: 3, total: 12 },
+      { digest: CONFIG, received: 2, total: 4 },
+    ],
+  });
   assert.equal(await ask(false), undefined);
   gate.resolve();
   await pull;

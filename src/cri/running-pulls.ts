@@ -1,5 +1,14 @@
 import type { Progress } from "#base";
 
+/** How far one pull is. Kubelets read it as JSON. */
+export interface PullProgress {
+  readonly received: number;
+  readonly total: number;
+  readonly blobs: readonly Progress[];
+  /** As in `Progress`. */
+  readonly waitsUntil?: number;
+}
+
 /** How far the pulls are that run now, by the reference they were asked for. */
 export class RunningPulls {
   readonly #pulls = new Map<string, Map<string, Progress>>();
@@ -16,12 +25,18 @@ export class RunningPulls {
     };
   }
 
-  /** Bytes over all blobs heard of so far; a total of 0 where one of them does not know its own. */
-  of(reference: string): { readonly received: number; readonly total: number } | undefined {
+  /** Bytes over all blobs heard of so far and of each; a total of 0 where it is not known. */
+  of(reference: string): PullProgress | undefined {
     const blobs = this.#pulls.get(reference);
     if (!blobs || blobs.size === 0) return undefined;
     const all = [...blobs.values()];
     const total = all.some((blob) => blob.total < 0) ? 0 : all.reduce((sum, blob) => sum + blob.total, 0);
-    return { received: all.reduce((sum, blob) => sum + blob.received, 0), total };
+    const waitsUntil = Math.max(0, ...all.map((blob) => blob.waitsUntil ?? 0));
+    return {
+      received: all.reduce((sum, blob) => sum + blob.received, 0),
+      total,
+      blobs: all.map((blob) => ({ digest: blob.digest, received: blob.received, total: Math.max(0, blob.total) })),
+      ...(waitsUntil > Date.now() ? { waitsUntil } : {}),
+    };
   }
 }

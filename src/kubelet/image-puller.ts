@@ -9,7 +9,8 @@ import { runtimeMessage } from "./grpc-text.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PullLimits } from "./pull-limits.ts";
 import type { PullCredential, PullRecords } from "./pull-records.ts";
-import { askProgress, describeProgress, type PullProgress } from "./pull-progress.ts";
+import { countPull, forgetPull } from "./pull-metrics.ts";
+import { askProgress, bytesPerSecond, describeProgress, type PullProgress } from "./pull-progress.ts";
 import type { ImageUser } from "./security.ts";
 
 /** What a volume pull carries, so that a runtime which knows volumes keeps the object for them only. */
@@ -127,8 +128,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
       if (!progress || over) return;
       const text = `${message}: ${describeProgress(progress, before, now() - at)}`;
       recorder.amend(request.about, "Normal", "Pulling", message, text);
-      metrics.pullReceived.set({ image: request.reference }, progress.received);
-      metrics.pullTotal.set({ image: request.reference }, progress.total);
+      countPull(metrics, request.reference, progress, bytesPerSecond(progress, before, now() - at));
       before = progress;
       at = now();
     };
@@ -139,8 +139,7 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
         clearInterval(timer);
         // What it was at some moment is of no use once another Event tells the end.
         if (before) recorder.amend(request.about, "Normal", "Pulling", message, message);
-        metrics.pullReceived.remove({ image: request.reference });
-        metrics.pullTotal.remove({ image: request.reference });
+        forgetPull(metrics, request.reference, before);
       },
     };
   };

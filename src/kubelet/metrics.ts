@@ -15,6 +15,9 @@ export interface Metrics {
   readonly pulling: Gauge;
   readonly pullReceived: Gauge<"image">;
   readonly pullTotal: Gauge<"image">;
+  readonly pullRate: Gauge<"image">;
+  readonly blobReceived: Gauge<"image" | "digest">;
+  readonly blobTotal: Gauge<"image" | "digest">;
 }
 
 export function createMetrics(): Metrics {
@@ -79,6 +82,24 @@ export function createMetrics(): Metrics {
       name: "orlop_kubelet_pull_total_bytes",
       help: "Bytes that a pull under way will receive; 0 where it is not known.",
       labelNames: ["image"],
+      registers,
+    }),
+    pullRate: new Gauge({
+      name: "orlop_kubelet_pull_bytes_per_second",
+      help: "How fast a pull under way has come since the last look.",
+      labelNames: ["image"],
+      registers,
+    }),
+    blobReceived: new Gauge({
+      name: "orlop_kubelet_pull_blob_received_bytes",
+      help: "Bytes of one blob that a pull under way has received.",
+      labelNames: ["image", "digest"],
+      registers,
+    }),
+    blobTotal: new Gauge({
+      name: "orlop_kubelet_pull_blob_total_bytes",
+      help: "Bytes of one blob that a pull under way will receive; 0 where it is not known.",
+      labelNames: ["image", "digest"],
       registers,
     }),
     pulling: new Gauge({ name: "orlop_kubelet_pulls_running", help: "Pulls under way.", registers }),

@@ -10,6 +10,8 @@ test("progress is told in words that fit its size", () => {
     "300.0 MiB of 2.9 GiB (10 %), 20.0 MiB/s, 2m15s left",
   );
   assert.equal(describeProgress({ received: 512, total: 0 }, undefined, 0), "512 B");
+  const waiting = { received: 512, total: 0, waitsUntil: Date.now() + 30_000 };
+  assert.match(describeProgress(waiting, undefined, 0), /^512 B, the registry makes us wait for (30|29)s$/);
   assert.equal(
     describeProgress({ received: 1024, total: 1024 }, { received: 1024, total: 1024 }, 5000),
     "1.0 KiB of 1.0 KiB (100 %)",

@@ -4,6 +4,10 @@ import type { Runtime } from "./cri.ts";
 export interface PullProgress {
   readonly received: number;
   readonly total: number;
+  /** The same of each blob, where the runtime tells. */
+  readonly blobs?: readonly { readonly digest: string; readonly received: number; readonly total: number }[];
+  /** Nothing comes before this, as the registry wants to be left alone. Milliseconds since the epoch. */
+  readonly waitsUntil?: number;
 }
 
 /**
@@ -18,8 +22,9 @@ export async function askProgress(
 ): Promise<PullProgress | undefined> {
   try {
     const { info } = await runtime.imageStatus({ image, verbose: true }, { timeout: 5000 });
-    const { received, total } = JSON.parse(info[PROGRESS_INFO] ?? "{}") as Partial<PullProgress>;
-    return typeof received === "number" ? { received, total: total ?? 0 } : undefined;
+    const told = JSON.parse(info[PROGRESS_INFO] ?? "{}") as Partial<PullProgress>;
+    const { received, total = 0 } = told;
+    return typeof received === "number" ? { ...told, received, total } : undefined;
   } catch {
     // A runtime that cannot say is no failure of the pull.
     return undefined;
@@ -33,10 +38,16 @@ export function describeProgress(now: PullProgress, before: PullProgress | undef
       ? `${bytes(now.received)} of ${bytes(now.total)} (${Math.floor((now.received / now.total) * 100)} %)`
       : bytes(now.received),
   ];
-  const rate = elapsedMs > 0 ? ((now.received - (before?.received ?? 0)) * 1000) / elapsedMs : 0;
+  const rate = bytesPerSecond(now, before, elapsedMs);
   if (rate > 0) parts.push(`${bytes(rate)}/s`);
   if (rate > 0 && now.total > now.received) parts.push(`${duration((now.total - now.received) / rate)} left`);
+  const wait = Math.ceil(((now.waitsUntil ?? 0) - Date.now()) / 1000);
+  if (wait > 0) parts.push(`the registry makes us wait for ${duration(wait)}`);
   return parts.join(", ");
+}
+
+export function bytesPerSecond(now: PullProgress, before: PullProgress | undefined, elapsedMs: number): number {
+  return elapsedMs > 0 ? ((now.received - (before?.received ?? 0)) * 1000) / elapsedMs : 0;
 }
 
 function bytes(count: number): string {
