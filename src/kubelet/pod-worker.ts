@@ -180,6 +180,7 @@ export class PodWorker {
     if (isTerminal(pod)) {
       await this.#ending.stop(view, this.#graceSeconds());
       await this.#reporter.republish();
+      await this.#kubelet.cgroups.remove(uidOf(pod));
       if (pod.status?.reason === EVICTED) await this.#discard();
       return false;
     }

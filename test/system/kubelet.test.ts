@@ -304,6 +304,11 @@ suite("Pods as people write them", () => {
     const { workingSetBytes } = pods[0].memory;
     assert.ok(workingSetBytes > 0 && workingSetBytes < 64 << 20, String(workingSetBytes));
 
+    at.apply("done", { restartPolicy: "Never", containers: [{ name: "a", image, command: ["true"] }] });
+    const done = await at.when("done", ({ status }) => status?.phase === "Succeeded");
+    const over = join(kubepods, `besteffort/pod${done.metadata?.uid}`);
+    await until("the group of a Pod that is over is gone", () => !existsSync(over) || undefined);
+
     mkdirSync(join(kubepods, "besteffort/podgone/container"), { recursive: true });
     await at.restart();
     await until("the group is gone", () => !existsSync(join(kubepods, "besteffort")) || undefined);
