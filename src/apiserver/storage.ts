@@ -34,8 +34,8 @@ export type Write =
 
 export type Listener = (change: Change) => void;
 
-/** Changes that are read at once for a watch. */
-const BATCH = 500;
+/** So many bytes of changes are read at once for a watch. */
+const BATCH = 1024 * 1024;
 
 // One row for each state an object had. `previous` is the version of the state that it replaced.
 const TABLES = `
@@ -53,7 +53,7 @@ const CURRENT = `
 `;
 const SINCE = `
   SELECT r.*, p.value AS before FROM revisions r LEFT JOIN revisions p ON p.version = r.previous
-    WHERE r.resource = ? AND r.version > ? ORDER BY r.version LIMIT ?
+    WHERE r.resource = ? AND r.version > ? ORDER BY r.version
 `;
 // The first change of each object after a version says what it was at that version.
 const UNDO = `
@@ -212,8 +212,15 @@ export class Storage {
   since(resource: string, version: number): Change[] | undefined {
     if (version < this.#oldest) return undefined;
     if (version >= this.#version) return [];
-    const rows = this.#after.all(resource, version, BATCH) as unknown as ChangeRow[];
-    return rows.map((row) => this.#changeOf(row));
+    const changes: Change[] = [];
+    let bytes = 0;
+    for (const row of this.#after.iterate(resource, version)) {
+      const change = this.#changeOf(row as unknown as ChangeRow);
+      changes.push(change);
+      bytes += change.stored.json.length;
+      if (bytes > BATCH) break;
+    }
+    return changes;
   }
 
   /** Calls `listener` for each later change of a resource, in order. The returned function ends that. */
