@@ -9,7 +9,7 @@ export interface Keep {
 /** As long as a kube-apiserver has etcd keep it. */
 export const KEEP: Keep = { time: 5 * 60 * 1000, bytes: 256 * 2 ** 20 };
 
-/** What is forgotten at once holds at most so many changes, and such a part of all bytes. */
+/** What is forgotten at once holds at most so many changes, and such a part of the time and the bytes. */
 const SPAN_CHANGES = 500;
 const SPANS = 64;
 
@@ -18,6 +18,7 @@ interface Span {
   last: number;
   changes: number;
   bytes: number;
+  readonly began: number;
   ended: number;
 }
 
@@ -39,9 +40,9 @@ export class Retention {
       span === undefined ||
       span.changes >= SPAN_CHANGES ||
       span.bytes >= most / SPANS ||
-      now - span.ended >= time / SPANS
+      now - span.began >= time / SPANS
     )
-      this.#spans.push((span = { last: version, changes: 0, bytes: 0, ended: now }));
+      this.#spans.push((span = { last: version, changes: 0, bytes: 0, began: now, ended: now }));
     span.last = version;
     span.changes += changes;
     span.bytes += bytes;
