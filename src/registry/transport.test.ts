@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { createSecureServer } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { isFailure } from "#base";
 import { MEDIA, digestOf, parseReference } from "#oci";
+import { makeCertificates } from "../../test/support/certificates.ts";
+import { collect } from "../../test/support/content.ts";
 import { createRegistry, noCredentials } from "./index.ts";
 
 test(
@@ -56,6 +59,35 @@ test("a client that is closed ends what waits for an answer or a connection, and
     await assert.rejects(source.open(blob, { start: 0, end: 100 }), (error) => isFailure(error, "CANCELLED"));
     assert.equal(opened, 1);
   } finally {
+    server.close();
+  }
+});
+
+test("a registry that would rather speak HTTP/2 is spoken to in HTTP/1.1, and everything comes whole", async () => {
+  const bytes = Buffer.alloc(300_000, "blob");
+  const versions = new Set<string>();
+  const server = createSecureServer({ ...makeCertificates().leaf, allowHTTP1: true }, (request, response) => {
+    versions.add(`${request.method} ${request.httpVersion}`);
+    response.writeHead(200, { "content-length": String(bytes.length), "docker-content-digest": digestOf(bytes) });
+    response.end(request.method === "HEAD" ? "" : bytes);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const reference = parseReference(`127.0.0.1:${typeof address === "object" ? address?.port : 0}/x:v1`);
+  const registry = createRegistry({ hosts: {}, credentials: noCredentials, userAgent: "orlop/test" });
+  try {
+    const source = registry.source(reference);
+    const blob = { mediaType: MEDIA.layer, digest: digestOf(bytes), size: bytes.length };
+    assert.equal((await source.resolve(reference)).digest, blob.digest);
+    const fetched = await Promise.all(Array.from({ length: 40 }, () => source.fetch(blob)));
+    for (const one of fetched) assert.ok(bytes.equals(one));
+    const opened = Array.from({ length: 40 }, () => source.open(blob, { start: 0, end: blob.size }));
+    for (const { body } of await Promise.all(opened.slice(0, 10))) assert.ok(bytes.equals(await collect(body)));
+    for (const one of opened.slice(10)) assert.ok(bytes.equals(await collect((await one).body)));
+    assert.deepEqual([...versions].sort(), ["GET 1.1", "HEAD 1.1"]);
+  } finally {
+    await registry[Symbol.asyncDispose]();
     server.close();
   }
 });
