@@ -18,6 +18,9 @@ interface Attempt {
   /** When something is to happen next: the step to back-off, or another try. Milliseconds. */
   nextAt: number;
   retryAt: number;
+  /** For how long a failure is shown as what it was, from when somebody first sees it. */
+  showMs: number;
+  isSeen: boolean;
 }
 
 /** A failure is shown as what it was for this long at most before it is called a back-off. */
@@ -49,6 +52,10 @@ export class PodImages {
     if (!known) return this.#begin(key, request, undefined);
     if (known.state.kind !== "failed") return known.state;
     const now = this.#now();
+    if (!known.isSeen) {
+      known.isSeen = true;
+      known.nextAt = Math.min(known.retryAt, now + known.showMs);
+    }
     if (now >= known.retryAt) return this.#begin(key, request, known.state.trouble);
     if (now >= known.nextAt) {
       const quoted = JSON.stringify(request.reference);
@@ -75,7 +82,7 @@ export class PodImages {
   }
 
   #begin(key: string, request: ImageRequest, last: ImageTrouble | undefined): ImageState {
-    const attempt: Attempt = { state: { kind: "pulling", last }, nextAt: 0, retryAt: 0 };
+    const attempt: Attempt = { state: { kind: "pulling", last }, nextAt: 0, retryAt: 0, showMs: 0, isSeen: false };
     this.#attempts.set(key, attempt);
     const run = this.#ensure(attempt, request).finally(() => {
       this.#running.delete(run);
@@ -94,7 +101,7 @@ export class PodImages {
         error instanceof ImageFailure ? error : new ImageFailure("ErrImagePull", messageOf(error), 10_000, true);
       attempt.state = { kind: "failed", trouble: { reason: failure.reason, message: failure.message } };
       attempt.retryAt = this.#now() + failure.waitMs;
-      attempt.nextAt = failure.backsOff ? this.#now() + Math.min(SHOW_MS, failure.waitMs / 4) : attempt.retryAt;
+      attempt.showMs = failure.backsOff ? Math.min(SHOW_MS, failure.waitMs / 4) : failure.waitMs;
     }
   }
 }

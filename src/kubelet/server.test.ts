@@ -9,6 +9,7 @@ import { test } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { openPki } from "#wire";
 import { startKubeletServer } from "./server.ts";
+import { status } from "./testing/fake-runtime.ts";
 import { startNode, type TestNode } from "./testing/node.ts";
 
 const image = "busybox:1";
@@ -274,4 +275,29 @@ test("exec, attach and port-forward become one byte stream to where the runtime 
     streaming.closeAllConnections();
     await new Promise((resolve) => streaming.close(resolve));
   }
+});
+
+test("mounts of image volumes are counted by what became of them", async () => {
+  await using node = await startNode({ retryPeriod: 60_000 });
+  const { get } = await caller(node);
+  node.runtime.onCreate = ({ config }) => {
+    const paths = config?.mounts?.map(({ containerPath }) => containerPath) ?? [];
+    if (paths.includes("/bad")) throw status("UNKNOWN", "ImageVolumeMountFailed: no such path");
+    if (paths.includes("/busy")) throw status("UNKNOWN", "the name is reserved");
+  };
+  node.apply("web", {
+    containers: [["/v", "/again"], ["/bad"], ["/v", "/busy"]].map((paths, i) => ({
+      name: `c${i}`,
+      image,
+      volumeMounts: paths.map((mountPath) => ({ name: "v", mountPath })),
+    })),
+    volumes: [{ name: "v", image: { reference: "quay.io/crio/artifact:v1" } }],
+  });
+  for (const why of ["ImageVolumeMountFailed: no such path", "the name is reserved"])
+    await node.event("web", "Failed", `Error: ${why}`);
+  await node.when("web", (pod) => pod.status?.containerStatuses?.[0]?.state?.running);
+  const { text } = await get("/metrics");
+  assert.match(text, /^kubelet_image_volume_requested_total 3$/m);
+  assert.match(text, /^kubelet_image_volume_mounted_succeed_total 2$/m);
+  assert.match(text, /^kubelet_image_volume_mounted_errors_total 1$/m);
 });

@@ -17,6 +17,9 @@ import type { SandboxView } from "./pod-view.ts";
 import { podLogsDirectory } from "./sandbox-config.ts";
 import { stopContainer } from "./stop-container.ts";
 
+/** How a runtime's error begins that is about an image volume, by CRI. */
+const MOUNT_FAILED = "ImageVolumeMountFailed";
+
 export interface StartRequest {
   readonly pod: Pod;
   readonly entry: ContainerEntry;
@@ -46,8 +49,9 @@ export async function startContainer(kubelet: Kubelet, request: StartRequest): P
     recorder.event(about, "Warning", "Failed", `Error: ${message}`);
     throw new StartFailure(reason, message);
   };
-  const volumes = imageVolumesOf(pod, entry.container).length;
-  metrics.imageVolumesRequested.inc(volumes);
+  const volumes = imageVolumesOf(pod, entry.container).map(({ name }) => name);
+  const mounts = (entry.container.volumeMounts ?? []).filter(({ name }) => volumes.includes(name)).length;
+  metrics.imageVolumesRequested.inc(volumes.length);
 
   let config;
   try {
@@ -65,18 +69,17 @@ export async function startContainer(kubelet: Kubelet, request: StartRequest): P
     const sandboxConfig = request.sandboxConfig;
     ({ containerId } = await runtime.createContainer({ podSandboxId: sandbox.id, config, sandboxConfig }));
   } catch (error) {
-    metrics.imageVolumesFailed.inc(volumes);
+    if (messageOf(error).startsWith(MOUNT_FAILED)) metrics.imageVolumesFailed.inc(mounts);
     return fail("CreateContainerError", messageOf(error));
   }
+  metrics.imageVolumesMounted.inc(mounts);
   recorder.event(about, "Normal", "Created", "Container created");
 
   try {
     await runtime.startContainer({ containerId });
   } catch (error) {
-    metrics.imageVolumesFailed.inc(volumes);
     return fail("RunContainerError", messageOf(error));
   }
-  metrics.imageVolumesMounted.inc(volumes);
   recorder.event(about, "Normal", "Started", "Container started");
 
   const hook = entry.container.lifecycle?.postStart;
