@@ -1,6 +1,7 @@
 import { decode, goYamlError, goYamlDuplicates, isRecord, parseYaml } from "#k8s";
 import { messageOf } from "#base";
 import { decodeKubeProtobuf, KUBE_PROTOBUF } from "#wire";
+import { goSyntaxError } from "./go-json.ts";
 import type { ApiRequest } from "./router.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { isRegistered } from "./registered-kinds.ts";
@@ -27,7 +28,7 @@ export async function readBody(request: ApiRequest, of: { readonly kind: string 
         text,
         of.kind,
         () => JSON.parse(text) as unknown,
-        (cause) => NO_KIND + goSyntaxError(messageOf(cause), text),
+        () => NO_KIND + goSyntaxError(text),
       );
     case YAML_TYPE:
       return attempt(
@@ -51,11 +52,11 @@ const JSON_TYPE = "application/json";
 const YAML_TYPE = "application/yaml";
 const NO_KIND = "couldn't get version/kind; json parse error: ";
 
-function attempt(text: string, kind: string, parse: () => unknown, why: (cause: unknown) => string): unknown {
+function attempt(text: string, kind: string, parse: () => unknown, why: () => string): unknown {
   try {
     return parse();
-  } catch (cause) {
-    throw unrecognized(kind, why(cause), text);
+  } catch {
+    throw unrecognized(kind, why(), text);
   }
 }
 
@@ -76,24 +77,6 @@ export function unsupportedBody(): StatusError {
     "UnsupportedMediaType",
     `the body of the request was in an unknown format - accepted media types include: ${ACCEPTED}`,
   );
-}
-
-const SYNTAX: readonly [RegExp, string][] = [
-  [/^Expected property name|^Expected double-quoted property name/, "looking for beginning of object key string"],
-  [/^Expected ',' or '}'/, "after object key:value pair"],
-  [/^Expected ',' or ']'/, "after array element"],
-  [/^Expected ':'/, "after object key"],
-  [/^Unexpected non-whitespace/, "after top-level value"],
-];
-
-/** What Go says of a text that is no JSON, from what V8 says of it. */
-export function goSyntaxError(message: string, text: string): string {
-  const position = /at position (\d+)/.exec(message)?.[1];
-  const token = /^Unexpected token '(.)'/u.exec(message)?.[1];
-  const char = token ?? (position === undefined ? "" : text.charAt(Number(position)));
-  if (char === "" || /^Unexpected end|^Unterminated/.test(message)) return "unexpected end of JSON input";
-  const where = SYNTAX.find(([pattern]) => pattern.test(message))?.[1] ?? "looking for beginning of value";
-  return `invalid character '${char}' ${where}`;
 }
 
 /** What strict decoding finds in the body of a request; undefined where the body does not tell. */

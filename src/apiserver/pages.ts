@@ -1,5 +1,4 @@
-import { messageOf } from "#base";
-import { goSyntaxError } from "./body.ts";
+import { goSyntaxError } from "./go-json.ts";
 import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
 import type { Selector } from "./select.ts";
 import { StatusError, badRequest, expired } from "./status.ts";
@@ -104,8 +103,8 @@ function readToken(token: string): { version: number; after: string } {
   let value: { v?: unknown; rv?: unknown; start?: unknown };
   try {
     value = JSON.parse(text) as typeof value;
-  } catch (cause) {
-    throw refuse(`: ${goSyntaxError(messageOf(cause), text)}`);
+  } catch {
+    throw refuse(`: ${goSyntaxError(text)}`);
   }
   const { v = "", rv = 0, start = "" } = value ?? {};
   if (v !== TOKEN_VERSION) throw refuse(`: server does not recognize this encoded version ${String(v)}`);

@@ -1,6 +1,7 @@
 import { isFailure, messageOf } from "#base";
 import { goValue, isRecord, jsonPatch, mergePatch, strategicMerge, whyNotRestored, type KubeObject } from "#k8s";
-import { decodeAs, goSyntaxError, type Validation } from "./body.ts";
+import { decodeAs, type Validation } from "./body.ts";
+import { goSyntaxError } from "./go-json.ts";
 import { duplicateFields } from "./strict.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -70,8 +71,8 @@ function parse(type: string, text: string): unknown {
   let patch: unknown;
   try {
     patch = JSON.parse(text);
-  } catch (cause) {
-    throw wrong(goSyntaxError(messageOf(cause), text));
+  } catch {
+    throw wrong(goSyntaxError(text));
   }
   if (type !== JSON_PATCH) {
     if (isRecord(patch)) return patch;

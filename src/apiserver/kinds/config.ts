@@ -1,7 +1,6 @@
-import { messageOf } from "#base";
 import { isRecord, jsonEqual, type ConfigMap, type Secret, type ServiceAccount } from "#k8s";
-import { goSyntaxError } from "../body.ts";
 import type { FieldErrors } from "../field-errors.ts";
+import { goSyntaxError } from "../go-json.ts";
 import { subdomainName } from "../meta.ts";
 import { configKeyErrors } from "../names.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
@@ -27,8 +26,8 @@ function unreadable(text: string): string | undefined {
     if (value === null || isRecord(value)) return undefined;
     const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
     return `json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
-  } catch (cause) {
-    return goSyntaxError(messageOf(cause), text);
+  } catch {
+    return goSyntaxError(text);
   }
 }
 
