@@ -24,16 +24,23 @@ export class Volumes {
   /** @throws Failure NOT_FOUND, INVALID_TARGET, TARGET_MISSING, TARGET_NOT_EMPTY, TARGET_IN_USE, SUBPATH_NOT_FOUND, UNSAFE_PATH … */
   async publish(request: PublishRequest, call?: CallOptions): Promise<Volume> {
     const target = checkedTarget(request.target);
+    const real = await realTarget(target);
     const wanted: VolumeRecord = {
       target,
       owner: request.owner,
       manifest: request.digest,
       subPath: request.subPath ?? "",
       exec: request.exec ?? false,
+      place: real,
     };
-    const real = await realTarget(target);
     await using _lock = await this.#mounter.lock(request.digest, call?.signal);
-    const isNew = this.#record(wanted);
+    const known = this.#record(wanted);
+    const isNew = known === undefined;
+    if (!isNew && placeOf(known) !== real) {
+      // A symlink on the way leads elsewhere by now.
+      this.#unmount(known);
+      this.#store.records.moveVolume(target, real);
+    }
     if (!isNew && this.#mounter.isMounted(request.digest, real)) return volumeOf(wanted, true);
     try {
       await checkEmpty(real);
@@ -56,8 +63,7 @@ export class Volumes {
       // While this one waited another may have unmounted it, and something else may be there now.
       const now = this.#store.records.volume(volume.target);
       if (now?.owner !== owner || now.manifest !== volume.manifest) continue;
-      const real = realOr(volume.target);
-      if (this.#mounter.isMounted(volume.manifest, real)) this.#mounter.unmount(real);
+      this.#unmount(now);
       this.#forget(volume);
     }
   }
@@ -66,7 +72,7 @@ export class Volumes {
     const mounts = this.#mounter.table();
     return this.#store.records
       .volumes()
-      .map((volume) => volumeOf(volume, this.#mounter.isMounted(volume.manifest, realOr(volume.target), mounts)));
+      .map((volume) => volumeOf(volume, this.#mounter.isMounted(volume.manifest, placeOf(volume), mounts)));
   }
 
   /** Unmounts what no record names: a process was killed between unmounting a volume and its superblock. */
@@ -82,19 +88,24 @@ export class Volumes {
     }
   }
 
-  /** True where the volume is new. @throws Failure TARGET_IN_USE where the target shows something else */
-  #record(wanted: VolumeRecord): boolean {
+  #unmount(volume: VolumeRecord): void {
+    const place = placeOf(volume);
+    if (this.#mounter.isMounted(volume.manifest, place)) this.#mounter.unmount(place);
+  }
+
+  /** Undefined where the volume is new. @throws Failure TARGET_IN_USE where the target shows something else */
+  #record(wanted: VolumeRecord): VolumeRecord | undefined {
     const { records } = this.#store;
     return records.transaction(() => {
       const known = records.volume(wanted.target);
       if (known === undefined) {
         this.#manifest(wanted.manifest);
         records.putVolume(wanted);
-        return true;
+        return undefined;
       }
       const { owner, manifest, subPath, exec } = known;
       const same = manifest === wanted.manifest && subPath === wanted.subPath && exec === wanted.exec;
-      if (same && owner === wanted.owner) return false;
+      if (same && owner === wanted.owner) return known;
       throw new Failure(
         "ALREADY_EXISTS",
         "TARGET_IN_USE",
@@ -129,8 +140,9 @@ function checkedTarget(target: string): string {
   throw new Failure("INVALID_ARGUMENT", "INVALID_TARGET", `the target ${JSON.stringify(target)} must be absolute`);
 }
 
-/** The same for a target that may be gone. */
-function realOr(target: string): string {
+/** Where the volume is mounted, whatever has become of its target since. */
+function placeOf({ target, place }: VolumeRecord): string {
+  if (place !== "") return place;
   try {
     return realpathSync(target);
   } catch {

@@ -21,7 +21,7 @@ const manifest: ManifestRecord = {
   pulledAt: 1,
   usedAt: 1,
 };
-const volume = { target: "/volume", owner: "pod", manifest: manifest.digest, subPath: "", exec: false };
+const volume = { target: "/volume", owner: "pod", manifest: manifest.digest, subPath: "", exec: false, place: "/real" };
 
 function within(work: (path: string) => void): void {
   const dir = mkdtempSync(join(tmpdir(), "orlop-records-"));
@@ -67,6 +67,26 @@ test("a transaction that throws leaves nothing of itself", () => {
     };
     assert.throws(() => records.transaction(work), /no/);
     assert.deepEqual(records.manifests(), []);
+  });
+});
+
+test("records of the first version are taken over with their volumes", () => {
+  within((path) => {
+    const early = new DatabaseSync(path);
+    early.exec(`
+      CREATE TABLE manifests (digest TEXT PRIMARY KEY) STRICT;
+      CREATE TABLE volumes (
+        target TEXT PRIMARY KEY, owner TEXT NOT NULL, manifest TEXT NOT NULL REFERENCES manifests (digest),
+        sub_path TEXT NOT NULL, exec INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      INSERT INTO manifests VALUES ('${manifest.digest}');
+      INSERT INTO volumes VALUES ('/volume', 'pod', '${manifest.digest}', '', 0);
+      PRAGMA user_version = 1`);
+    early.close();
+    for (let again = 0; again < 2; again++) {
+      using records = new Records(path);
+      assert.deepEqual(records.volumes(), [{ ...volume, place: "" }]);
+    }
   });
 });
 

@@ -4,7 +4,7 @@ import { Failure, messageOf } from "#base";
 import type { Digest } from "#oci";
 import { diskFailure } from "./disk-failure.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 const SCHEMA = `
   CREATE TABLE manifests (
     digest TEXT PRIMARY KEY,
@@ -38,7 +38,9 @@ const SCHEMA = `
     owner TEXT NOT NULL,
     manifest TEXT NOT NULL REFERENCES manifests (digest),
     sub_path TEXT NOT NULL,
-    exec INTEGER NOT NULL
+    exec INTEGER NOT NULL,
+    -- Where it is mounted: the target without symlinks, which may lead elsewhere by tomorrow.
+    place TEXT NOT NULL DEFAULT ''
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX volumes_by_owner ON volumes (owner);
   CREATE INDEX volumes_by_manifest ON volumes (manifest);
@@ -90,6 +92,8 @@ export interface VolumeRecord {
   readonly manifest: Digest;
   readonly subPath: string;
   readonly exec: boolean;
+  /** The target as the kernel knows it, without symlinks; empty where an older version wrote it. */
+  readonly place: string;
 }
 
 /** What the data directory knows beside its files: SQLite in WAL mode, opened by several processes at once. */
@@ -232,15 +236,20 @@ export class Records implements Disposable {
   }
 
   /** @throws where the manifest is not here. */
-  putVolume({ target, owner, manifest, subPath, exec }: VolumeRecord): void {
+  putVolume({ target, owner, manifest, subPath, exec, place }: VolumeRecord): void {
     this.#run(
-      "INSERT INTO volumes (target, owner, manifest, sub_path, exec) VALUES (?, ?, ?, ?, ?)",
+      "INSERT INTO volumes (target, owner, manifest, sub_path, exec, place) VALUES (?, ?, ?, ?, ?, ?)",
       target,
       owner,
       manifest,
       subPath,
       exec ? 1 : 0,
+      place,
     );
+  }
+
+  moveVolume(target: string, place: string): void {
+    this.#run("UPDATE volumes SET place = ? WHERE target = ?", place, target);
   }
 
   deleteVolume(target: string): void {
@@ -273,7 +282,9 @@ export class Records implements Disposable {
       const version = Number(this.#db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
       if (version > VERSION)
         throw unusable(path, `it has version ${version}, this program knows ${VERSION}; use a newer one`);
-      if (version === 0) this.#db.exec(`${SCHEMA} PRAGMA user_version = ${VERSION}`);
+      if (version === 0) this.#db.exec(SCHEMA);
+      if (version === 1) this.#db.exec("ALTER TABLE volumes ADD COLUMN place TEXT NOT NULL DEFAULT ''");
+      if (version < VERSION) this.#db.exec(`PRAGMA user_version = ${VERSION}`);
     });
   }
 
@@ -338,6 +349,7 @@ function volumeOf(row: Row): VolumeRecord {
     manifest: row["manifest"] as Digest,
     subPath: String(row["sub_path"]),
     exec: row["exec"] === 1,
+    place: String(row["place"]),
   };
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -182,3 +182,25 @@ for (const mounter of ["erofs", "directory"] as const)
       rmSync(dir, { recursive: true, force: true });
     }
   });
+
+test("a target behind a symlink is unmounted where it was mounted, wherever the symlink leads by then", async () => {
+  await using registry = await startFakeRegistry();
+  await using node = await startEngine();
+  const reference = putFiles(registry, "x", [titled(registry.putBlob("content"), "file")]);
+  const { digest } = await node.engine.pull({ reference });
+  const [one, two, link] = ["one", "two", "link"].map((name) => join(node.dir, name)) as [string, string, string];
+  mkdirSync(join(one, "v"), { recursive: true });
+  mkdirSync(join(two, "v"), { recursive: true });
+  symlinkSync(one, link);
+  const request = { owner: "pod", digest, target: join(link, "v") };
+  await node.engine.publish(request);
+  rmSync(link);
+  symlinkSync(two, link);
+  assert.equal((await node.engine.volumes())[0]?.mounted, true);
+  await node.engine.publish(request);
+  assert.deepEqual([readdirSync(join(one, "v")), readdirSync(join(two, "v"))], [[], ["file"]]);
+  rmSync(link);
+  await node.engine.unpublish("pod");
+  assert.deepEqual(readdirSync(join(two, "v")), []);
+  assert.deepEqual(readdirSync(join(node.dir, "run/mounts")), []);
+});
