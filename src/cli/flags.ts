@@ -34,16 +34,19 @@ export function withApiServer(command: Command): Command {
     .option("--emulated-version <v>", "behave as this version of Kubernetes did: 1.31 to 1.36");
 }
 
-/** The flags of whatever runs a kubelet. */
-export function withNode(command: Command): Command {
+/** A person's own machine is often fuller than a node may be. */
+export const DESK_THRESHOLDS = "memory.available<100Mi,nodefs.available<1Gi,imagefs.available<1Gi";
+
+/** The flags of whatever runs a kubelet. `evictionHard` is what holds where a user says nothing: absent, the kubelet's own. */
+export function withNode(command: Command, evictionHard?: string): Command {
+  const what = "evict Pods where less than this is left";
+  const evict =
+    evictionHard === undefined
+      ? new Option("--eviction-hard <list>", `${what} (default: upstream's, such as nodefs.available<10%)`)
+      : new Option("--eviction-hard <list>", what).default(thresholds(evictionHard), evictionHard);
   return command
     .addOption(new Option("--node-name <name>", "the name of this node").argParser(nodeName).default(defaultNodeName()))
-    .addOption(
-      new Option(
-        "--eviction-hard <list>",
-        "evict Pods where less than this is left (default: memory.available<100Mi,nodefs.available<10%,imagefs.available<15% and 5% of inodes)",
-      ).argParser(thresholds),
-    );
+    .addOption(evict.argParser(thresholds));
 }
 
 export function withWatermarks(command: Command, high: string, low: string): Command {

@@ -1,7 +1,16 @@
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Failure } from "#base";
-import { placesOf, watermarksOf, withApiServer, withNode, withOutput, withPlaces, withVolumes } from "./flags.ts";
+import {
+  DESK_THRESHOLDS,
+  placesOf,
+  watermarksOf,
+  withApiServer,
+  withNode,
+  withOutput,
+  withPlaces,
+  withVolumes,
+} from "./flags.ts";
 import { formatTable, type Streams } from "./output.ts";
 import type { ApiServerFlags, NodeFlags, Parts, Places, VolumeFlags } from "./parts.ts";
 
@@ -13,7 +22,7 @@ const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
 export function addNodeCommands(program: Command, parts: Parts, streams: Streams, signal: AbortSignal): void {
   const say = (line: string): void => void streams.out.write(`${line}\n`);
 
-  withVolumes(withNode(withApiServer(withPlaces(program.command("up")))))
+  withVolumes(withNode(withApiServer(withPlaces(program.command("up"))), DESK_THRESHOLDS))
     .description("run a whole node: API server, scheduler, kubelet, CRI endpoint and containerd")
     .option("--containerd <socket>", "use this containerd (1.6 or later) instead of one of our own")
     .option("--sandbox-image <reference>", "the pause image of Pods", SANDBOX_IMAGE)

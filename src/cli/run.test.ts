@@ -231,7 +231,7 @@ suite("up", () => {
     );
     const [flags] = called.up;
     assert.equal(flags?.port, 0);
-    assert.equal(flags.evictionHard, undefined);
+    assert.equal(flags.evictionHard?.["nodefs.available"], "1Gi");
     assert.equal(flags.featureGates, "ImageVolume=false,Other=true");
     assert.equal(flags.admissionPlugins, "AlwaysPullImages");
     assert.equal(flags.emulatedVersion, "1.31");
