@@ -113,20 +113,22 @@ export async function fsck(
 }
 
 async function checkBlob(store: Store, digest: Digest, call?: CallOptions): Promise<FsckFinding | "sound" | "gone"> {
-  const path = store.path(digest);
+  let problem: string;
   try {
     const found = await store.digestOnDisk(digest, call);
     if (found === digest) return "sound";
-    const aside = join(store.layout.quarantine, hexOf(digest));
-    mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
-    renameSync(path, aside);
-    return { digest, path: aside, problem: `its bytes have the digest ${found}; it was moved aside`, isMended: true };
+    problem = `its bytes have the digest ${found}`;
   } catch (error) {
     call?.signal?.throwIfAborted();
     // Collected meanwhile; whatever needs it nevertheless will miss it.
     if (errnoOf(error) === "ENOENT") return "gone";
-    return { digest, path, problem: `it cannot be read: ${messageOf(error)}`, isMended: false };
+    problem = `it cannot be read: ${messageOf(error)}`;
   }
+  // Only what is not there is fetched again.
+  const aside = join(store.layout.quarantine, hexOf(digest));
+  mkdirSync(store.layout.quarantine, { recursive: true, mode: 0o700 });
+  renameSync(store.path(digest), aside);
+  return { digest, path: aside, problem: `${problem}; it was moved aside`, isMended: true };
 }
 
 /** Deletes the record of an object that no volume uses and of which `condition` is true. */

@@ -279,6 +279,21 @@ test("fsck finds a flipped bit, moves the blob aside, and fetches it again where
   assert.deepEqual(await node.engine.volumes(), []);
 });
 
+test("a blob that cannot be read is moved aside, too, and fetched again", async () => {
+  await using registry = await startFakeRegistry();
+  const { reference, layers } = putArtifact(registry, "x", { a: "a", b: "b" });
+  await using node = await startEngine();
+  await node.engine.pull({ reference });
+  const path = join(node.dir, "data/v1/blobs/sha256", layers[0].digest.slice(7));
+  rmSync(path);
+  // Reading it fails as on a broken disk.
+  mkdirSync(path);
+  const [finding] = await node.engine.fsck();
+  assert.match(finding?.problem ?? "", /^it cannot be read: .*; it was moved aside; it was fetched again$/);
+  assert.equal(readFileSync(path, "utf8"), "a");
+  assert.deepEqual(await node.engine.fsck(), []);
+});
+
 test("above its high mark the store collects by itself, the least recently used first, down to its low mark", async () => {
   await using registry = await startFakeRegistry();
   const collected = Promise.withResolvers<void>();
