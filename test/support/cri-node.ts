@@ -1,5 +1,5 @@
 // A containerd with Orlop's CRI in front of it, in this process, over the world's registry.
-import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { silent } from "#base";
 import { startCri } from "#cri";
@@ -29,6 +29,10 @@ export interface CriNode extends AsyncDisposable {
     mounts: readonly ImageMount[],
     annotations?: Record<string, string>,
   ): Promise<string>;
+  /** As our kubelet does it: a volume's pull, then a mount by the id that it gave. */
+  volume(reference: string, more?: Partial<ImageMount>): Promise<ImageMount>;
+  /** What is mounted for volumes now: lines of mountinfo. */
+  volumeMounts(): string[];
   /** Runs a shell command in a container: exit code and everything it printed. */
   sh(container: string, command: string): Promise<{ readonly code: number; readonly out: string }>;
 }
@@ -136,6 +140,20 @@ export async function startCriNode(world: World, node = "c"): Promise<CriNode> {
       await client.startContainer({ containerId });
       return containerId;
     },
+    async volume(reference, more = {}) {
+      const annotations = { "orlop.dev/volume": "true" };
+      const { imageRef } = await client.pullImage({ image: { image: reference, annotations } });
+      return {
+        containerPath: "/volume",
+        readonly: true,
+        image: { image: imageRef, userSpecifiedImage: reference, annotations: { "orlop.dev/volume-name": "v" } },
+        ...more,
+      };
+    },
+    volumeMounts: () =>
+      readFileSync("/proc/self/mountinfo", "utf8")
+        .split("\n")
+        .filter((line) => line.includes(`${runDir}/volumes/`)),
     async sh(container, command) {
       const { exitCode, stdout, stderr } = await client.execSync({
         containerId: container,

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { cri } from "#wire";
-import { removeAll, startCriNode, type CriNode, type ImageMount } from "../support/cri-node.ts";
+import { removeAll, startCriNode, type CriNode } from "../support/cri-node.ts";
 import {
   ARTIFACT,
   createWorld,
@@ -30,21 +30,6 @@ before(async () => {
 });
 after(() => stack.disposeAsync());
 
-const volumeMounts = (): string[] =>
-  readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .filter((line) => line.includes(`${node.runDir}/volumes/`));
-
-async function volume(reference: string): Promise<ImageMount> {
-  const annotations = { "orlop.dev/volume": "true" };
-  const { imageRef } = await node.client.pullImage({ image: { image: reference, annotations } });
-  return {
-    containerPath: "/volume",
-    readonly: true,
-    image: { image: imageRef, userSpecifiedImage: reference, annotations: {} },
-  };
-}
-
 async function remove(sandbox: string): Promise<void> {
   await node.client.stopPodSandbox({ podSandboxId: sandbox });
   await node.client.removePodSandbox({ podSandboxId: sandbox });
@@ -52,7 +37,7 @@ async function remove(sandbox: string): Promise<void> {
 
 test("a container and its volume live on when containerd is killed, and are removed as ever", async () => {
   const sandbox = await node.sandbox("survivor");
-  const container = await node.run(sandbox, "test", [await volume(ARTIFACT)]);
+  const container = await node.run(sandbox, "test", [await node.volume(ARTIFACT)]);
   const { pid } = node.containerd;
   process.kill(pid, "SIGKILL");
   await until("containerd runs again", () => node.containerd.pid !== pid || undefined);
@@ -64,7 +49,7 @@ test("a container and its volume live on when containerd is killed, and are remo
   );
   assert.equal((await node.sh(container, "cat /volume/file")).out, "2\n");
   await remove(sandbox);
-  assert.deepEqual(volumeMounts(), []);
+  assert.deepEqual(node.volumeMounts(), []);
 });
 
 test("a big pull goes on when its caller gives up, and nothing waits for it", async () => {
@@ -81,7 +66,7 @@ test("a big pull goes on when its caller gives up, and nothing waits for it", as
 });
 
 test("many sandboxes at once, with volumes and without, leave nothing behind", async () => {
-  const mount = await volume(ARTIFACT);
+  const mount = await node.volume(ARTIFACT);
   const ids = await Promise.all(
     Array.from({ length: 8 }, async (_, i) => {
       const sandbox = await node.sandbox(`many-${i}`);
@@ -90,9 +75,9 @@ test("many sandboxes at once, with volumes and without, leave nothing behind", a
       return sandbox;
     }),
   );
-  assert.equal(volumeMounts().length, 12);
+  assert.equal(node.volumeMounts().length, 12);
   await Promise.all(ids.map(remove));
-  assert.deepEqual(volumeMounts(), []);
+  assert.deepEqual(node.volumeMounts(), []);
   assert.deepEqual(readdirSync(join(node.runDir, "volumes")), []);
   assert.deepEqual(await node.engine.volumes(), []);
   const netns = join(node.runDir, "containerd/io.containerd.grpc.v1.cri/netns");

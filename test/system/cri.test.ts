@@ -1,12 +1,11 @@
 // Orlop's CRI over the real containerd, runc and registry, as a kubelet uses it.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
 import { digestOf } from "#oci";
-import { removeAll, startCriNode, type CriNode, type ImageMount } from "../support/cri-node.ts";
+import { removeAll, startCriNode, type CriNode } from "../support/cri-node.ts";
 import { ARTIFACT, createWorld, leftovers, pushObjects, WORKLOAD, type World } from "../support/orlop.ts";
 
 let world: World;
@@ -19,23 +18,6 @@ before(async () => {
   node = stack.use(await startCriNode(world));
 });
 after(() => stack.disposeAsync());
-
-const volumeMounts = (): string[] =>
-  readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .filter((line) => line.includes(`${node.runDir}/volumes/`));
-
-/** As our kubelet does it: a volume's pull, then a mount by the id that it gave. */
-async function volume(reference: string, more: Partial<ImageMount> = {}): Promise<ImageMount> {
-  const annotations = { "orlop.dev/volume": "true" };
-  const { imageRef } = await node.client.pullImage({ image: { image: reference, annotations } });
-  return {
-    containerPath: "/volume",
-    readonly: true,
-    image: { image: imageRef, userSpecifiedImage: reference, annotations: { "orlop.dev/volume-name": "v" } },
-    ...more,
-  };
-}
 
 suite("an artifact's image service", () => {
   test("absent, pulled, present by every name, listed, removed", async () => {
@@ -108,7 +90,7 @@ suite("an image volume", () => {
 
   test("shows the files, locked down, and is gone with its sandbox", async () => {
     const sandbox = await node.sandbox("plain");
-    const mount = await volume(ARTIFACT);
+    const mount = await node.volume(ARTIFACT);
     const container = await node.run(sandbox, "test", [mount]);
     assert.deepEqual(await node.sh(container, "cd /volume; ls; cat file; ls dir; cat dir/file"), {
       code: 0,
@@ -129,35 +111,35 @@ suite("an image volume", () => {
       code: "FAILED_PRECONDITION",
       message: new RegExp(`in use by the volumes of sandbox ${sandbox}`),
     });
-    assert.equal(volumeMounts().length, 1);
+    assert.equal(node.volumeMounts().length, 1);
     await node.client.stopPodSandbox({ podSandboxId: sandbox });
-    assert.equal(volumeMounts().length, 1);
+    assert.equal(node.volumeMounts().length, 1);
     await node.client.removePodSandbox({ podSandboxId: sandbox });
-    assert.deepEqual(volumeMounts(), []);
+    assert.deepEqual(node.volumeMounts(), []);
     await node.client.removeImage({ image: { image: ARTIFACT } });
   });
 
   test("containers of a sandbox share a mount; another sandbox has its own", async () => {
-    const mount = await volume(ARTIFACT);
+    const mount = await node.volume(ARTIFACT);
     const first = await node.sandbox("first");
     const second = await node.sandbox("second");
     const a = await node.run(first, "a", [mount]);
     await node.run(first, "b", [{ ...mount, containerPath: "/elsewhere" }]);
     const c = await node.run(second, "c", [mount]);
-    assert.equal(volumeMounts().length, 2);
+    assert.equal(node.volumeMounts().length, 2);
     await node.client.stopPodSandbox({ podSandboxId: first });
     await node.client.removePodSandbox({ podSandboxId: first });
-    assert.equal(volumeMounts().length, 1);
+    assert.equal(node.volumeMounts().length, 1);
     assert.equal((await node.sh(c, "cat /volume/file")).out, "2\n");
     await assert.rejects(node.sh(a, "true"), { code: "NOT_FOUND" });
   });
 
   test("a sub path is a directory, a file, or an error before the container starts", async () => {
     const sandbox = await node.sandbox("subpath");
-    const dir = await node.run(sandbox, "dir", [await volume(ARTIFACT, { imageSubPath: "dir" })]);
+    const dir = await node.run(sandbox, "dir", [await node.volume(ARTIFACT, { imageSubPath: "dir" })]);
     assert.equal((await node.sh(dir, "ls /volume; cat /volume/file")).out, "file\n1\n");
     const file = await node.run(sandbox, "file", [
-      await volume(ARTIFACT, { imageSubPath: "dir/file", containerPath: "/one" }),
+      await node.volume(ARTIFACT, { imageSubPath: "dir/file", containerPath: "/one" }),
     ]);
     assert.equal(
       (await node.sh(file, "cat /one; grep -c ' /one erofs ro,nosuid,nodev,noexec' /proc/mounts")).out,
@@ -167,17 +149,20 @@ suite("an image volume", () => {
       ["nope", /^ImageVolumeMountFailed: .*nope/],
       ["../x", /^ImageVolumeMountFailed: /],
     ] as const)
-      await assert.rejects(node.run(sandbox, `bad${imageSubPath.length}`, [await volume(ARTIFACT, { imageSubPath })]), {
-        code: "UNKNOWN",
-        message: what,
-      });
+      await assert.rejects(
+        node.run(sandbox, `bad${imageSubPath.length}`, [await node.volume(ARTIFACT, { imageSubPath })]),
+        {
+          code: "UNKNOWN",
+          message: what,
+        },
+      );
     const { containers } = await node.client.listContainers({ filter: { podSandboxId: sandbox } });
     assert.equal(containers.length, 2);
   });
 
   test("programs run where the Pod asks for it, and not where the mount says noexec", async () => {
     const sandbox = await node.sandbox("exec", { "orlop.dev/exec": "v, /stock" });
-    const named = await volume(WORKLOAD);
+    const named = await node.volume(WORKLOAD);
     const stock = { ...named, containerPath: "/stock", image: { ...named.image, annotations: {} } };
     const other = { ...named, containerPath: "/other", image: { ...named.image, annotations: {} } };
     const denied = { ...named, containerPath: "/denied", mountOptions: ["noexec"] };
@@ -203,12 +188,12 @@ suite("an image volume", () => {
   });
 
   test("containers and mounts outlive the endpoint, and what went away meanwhile is unmounted", async () => {
-    const mount = await volume(ARTIFACT);
+    const mount = await node.volume(ARTIFACT);
     const stays = await node.sandbox("stays");
     const goes = await node.sandbox("goes");
     const container = await node.run(stays, "test", [mount]);
     await node.run(goes, "test", [mount]);
-    const before = volumeMounts().length;
+    const before = node.volumeMounts().length;
     await node.restart(async () => {
       await node.direct.stopPodSandbox({ podSandboxId: goes });
       await node.direct.removePodSandbox({ podSandboxId: goes });
@@ -216,8 +201,8 @@ suite("an image volume", () => {
     assert.equal((await node.sh(container, "cat /volume/file")).out, "2\n");
     const { status } = await node.client.containerStatus({ containerId: container });
     assert.equal(status?.mounts[0]?.image?.image, mount.image?.image);
-    while (volumeMounts().length === before) await new Promise((resolve) => setTimeout(resolve, 20));
-    assert.equal(volumeMounts().length, before - 1);
+    while (node.volumeMounts().length === before) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(node.volumeMounts().length, before - 1);
   });
 });
 
