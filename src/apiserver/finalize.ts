@@ -20,5 +20,5 @@ export async function finalize(request: ApiRequest, response: ServerResponse, ob
   const stored = objects.put(namespaces, "", name, next, dryRun);
   const ends = next.metadata.deletionTimestamp !== undefined && (next.metadata.finalizers ?? []).length === 0;
   if (ends && finalizers.length === 0 && !dryRun) objects.remove(namespaces, "", name);
-  sendText(request, response, 200, objectJson(namespaces, stored));
+  sendText(request, response, 200, [objectJson(namespaces, stored)]);
 }

@@ -28,25 +28,28 @@ export function warn(response: ServerResponse, warnings: readonly string[]): voi
 const GZIP_FROM = 128 * 1024;
 
 /** JSON on one line, or indented for who asks with `pretty`, or reads it with curl, wget or a browser. */
-function legible({ url = "", headers }: IncomingMessage, json: string): string {
+function legible({ url = "", headers }: IncomingMessage, json: readonly string[]): readonly string[] {
   const asked = /[?&]pretty=([^&]*)/.exec(url)?.[1] ?? "";
   const pretty =
     asked === "" ? /^(curl|Wget|Mozilla\/5\.0)/.test(headers["user-agent"] ?? "") : /^(1|t|true)$/i.test(asked);
-  return pretty ? JSON.stringify(JSON.parse(json), undefined, 2) : `${json}\n`;
+  return pretty ? [JSON.stringify(JSON.parse(json.join("")), undefined, 2)] : [...json, "\n"];
 }
 
-/** Sends JSON text, or YAML where the form says so; large answers are compressed for those who take it. */
+/**
+ * Sends JSON text, or YAML where the form says so; large answers are compressed for those who take it. A long text comes in
+ * parts, which are put together only once, as bytes.
+ */
 export function sendText(
   request: ApiRequest,
   response: ServerResponse,
   code: number,
-  json: string,
+  json: readonly string[],
   yaml = false,
 ): void {
-  const text = yaml ? formatYaml(JSON.parse(json)) : legible(request.raw, json);
+  const parts = yaml ? [formatYaml(JSON.parse(json.join("")))] : legible(request.raw, json);
   response.setHeader("Content-Type", yaml ? "application/yaml" : "application/json");
   response.setHeader("Cache-Control", "no-cache, private");
-  let body = Buffer.from(text);
+  let body = encode(parts);
   if (body.length > GZIP_FROM && /\bgzip\b/.test(request.raw.headers["accept-encoding"] ?? "")) {
     body = gzipSync(body, { level: 1 });
     response.setHeader("Content-Encoding", "gzip");
@@ -57,8 +60,17 @@ export function sendText(
   response.end(request.method === "HEAD" ? undefined : body);
 }
 
+function encode(parts: readonly string[]): Buffer {
+  let size = 0;
+  for (const part of parts) size += Buffer.byteLength(part);
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const part of parts) at += bytes.write(part, at);
+  return bytes;
+}
+
 export function sendJson(request: ApiRequest, response: ServerResponse, code: number, value: unknown): void {
-  sendText(request, response, code, JSON.stringify(value));
+  sendText(request, response, code, [JSON.stringify(value)]);
 }
 
 export function sendPlain(response: ServerResponse, code: number, text: string): void {
@@ -78,7 +90,7 @@ export function sendError(response: ServerResponse, error: unknown): void {
   }
   const body = statusOf(error);
   const retry = body.details?.retryAfterSeconds;
-  const text = legible(response.req, JSON.stringify(body));
+  const text = legible(response.req, [JSON.stringify(body)]).join("");
   response.removeHeader("Content-Encoding");
   if (retry !== undefined) response.setHeader("Retry-After", retry);
   response.writeHead(body.code, {
@@ -164,20 +176,22 @@ export function formJson(resource: Resource, stored: Stored, form: Form, query: 
   return JSON.stringify(partial(form.version, stored.object));
 }
 
-/** A list in the form a client asked for. */
+/** A list in the form a client asked for, in parts. */
 export function listJson(
   resource: Resource,
   items: readonly Stored[],
   form: Form,
   query: URLSearchParams,
   metadata: object,
-): string {
-  if (form.as === "Table") return tableJson(resource, items, form.version, includeOf(query), metadata);
-  const meta = JSON.stringify(metadata);
-  if (form.as === "object")
-    return `{"kind":"${resource.kind}List","apiVersion":"${apiVersionOf(resource)}","metadata":${meta},"items":[${items
-      .map((stored) => itemJson(resource, stored))
-      .join(",")}]}`;
-  const rows = items.map((stored) => partial(form.version, stored.object));
-  return `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${form.version}","metadata":${meta},"items":${JSON.stringify(rows)}}`;
+): string[] {
+  if (form.as === "Table") return [tableJson(resource, items, form.version, includeOf(query), metadata)];
+  const whole = form.as === "object";
+  const kind = whole ? `${resource.kind}List` : "PartialObjectMetadataList";
+  const version = whole ? apiVersionOf(resource) : `meta.k8s.io/${form.version}`;
+  const head = `{"kind":"${kind}","apiVersion":"${version}","metadata":${JSON.stringify(metadata)},"items":[`;
+  const parts = items.flatMap((stored) => [
+    ",",
+    whole ? itemJson(resource, stored) : JSON.stringify(partial(form.version, stored.object)),
+  ]);
+  return [head, ...parts.slice(1), "]}"];
 }

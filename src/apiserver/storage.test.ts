@@ -88,3 +88,19 @@ test("lists and changes of the past are those of the time, as far as it is kept"
   );
   assert.ok(forgotten > 0, "some of it was forgotten");
 });
+
+test("the version stands after the uid, where kube-apiserver writes it", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "orlop-storage-"));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const storage = new Storage(join(dir, "order.db"));
+  t.after(() => storage.close());
+  const place = { resource: "pods", namespace: "ns", name: "a" };
+  const metadata = { name: "a", namespace: "ns", uid: "u", generation: 1 };
+  const [first] = storage.write({ ...place, object: { metadata } });
+  assert.equal(
+    first?.json,
+    '{"metadata":{"name":"a","namespace":"ns","uid":"u","resourceVersion":"1","generation":1}}',
+  );
+  const [second] = storage.write({ ...place, object: first.object });
+  assert.equal(second?.json, first.json.replace('"1"', '"2"'));
+});

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Failure, messageOf } from "#base";
 import type { KubeObject } from "#k8s";
+import { Ordered } from "./ordered.ts";
 import { KEEP, Retention } from "./retention.ts";
 
 /** One object as it is stored: without `kind` and `apiVersion`, which its resource implies. */
@@ -101,7 +102,7 @@ export class Storage {
   readonly #undo: StatementSync;
   readonly #forget: readonly StatementSync[];
   readonly #compacted: StatementSync;
-  readonly #objects = new Map<string, Map<string, Stored>>();
+  readonly #objects = new Map<string, Ordered>();
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #retention: Retention;
   #version = 0;
@@ -139,29 +140,29 @@ export class Storage {
   }
 
   get(resource: string, namespace: string, name: string): Stored | undefined {
-    return this.#objects.get(resource)?.get(keyOf(namespace, name));
+    return this.#objects.get(resource)?.get(namespace, name);
   }
 
   /** All objects of a resource, or those of one namespace, in the order of `<namespace>/<name>`. */
   list(resource: string, namespace = ""): Stored[] {
-    return inOrder(this.#objects.get(resource) ?? new Map(), namespace);
+    return this.#objects.get(resource)?.list(namespace) ?? [];
   }
 
   /** The same as it was at a version, which has been. Undefined where that is no longer known. */
   listAt(resource: string, namespace: string, version: number): Stored[] | undefined {
     if (version < this.#oldest) return undefined;
     if (version === this.#version) return this.list(resource, namespace);
-    const objects = new Map(this.#objects.get(resource));
+    const objects = this.#objects.get(resource)?.copy() ?? new Ordered();
     const undone = new Set<string>();
     for (const row of this.#undo.iterate(resource, version)) {
       const { namespace: space, name, previous, value } = row as unknown as UndoRow;
-      const key = keyOf(space, name);
+      const key = `${space}/${name}`;
       if (undone.has(key)) continue;
       undone.add(key);
-      if (previous === null || value === null) objects.delete(key);
-      else objects.set(key, storedOf({ resource, namespace: space, name, version: previous, value }));
+      if (previous === null || value === null) objects.delete(space, name);
+      else objects.set(storedOf({ resource, namespace: space, name, version: previous, value }));
     }
-    return inOrder(objects, namespace);
+    return objects.list(namespace);
   }
 
   /**
@@ -246,13 +247,13 @@ export class Storage {
 
   #set(stored: Stored): void {
     let objects = this.#objects.get(stored.resource);
-    if (objects === undefined) this.#objects.set(stored.resource, (objects = new Map()));
-    objects.set(keyOf(stored.namespace, stored.name), stored);
+    if (objects === undefined) this.#objects.set(stored.resource, (objects = new Ordered()));
+    objects.set(stored);
   }
 
   #remember({ type, stored }: Change): void {
     if (type !== "DELETED") this.#set(stored);
-    else this.#objects.get(stored.resource)?.delete(keyOf(stored.namespace, stored.name));
+    else this.#objects.get(stored.resource)?.delete(stored.namespace, stored.name);
   }
 
   #tell(change: Change): void {
@@ -268,18 +269,14 @@ export class Storage {
   }
 }
 
-const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
-
-function inOrder(objects: ReadonlyMap<string, Stored>, namespace: string): Stored[] {
-  const all = [...objects];
-  const found = namespace === "" ? all : all.filter(([, stored]) => stored.namespace === namespace);
-  return found.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, stored]) => stored);
-}
-
 function storedOf({ resource, namespace, name, version, value }: Omit<Row, "type" | "previous">): Stored {
   return { resource, namespace, name, version, json: value, object: JSON.parse(value) as KubeObject };
 }
 
-function withVersion(object: KubeObject, version: number): KubeObject {
-  return { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
+/** An object with the version it is shown with, in the place that it has among the fields: after the uid. */
+export function withVersion(object: KubeObject, version: number): KubeObject {
+  const { resourceVersion: _before, ...metadata } = object.metadata ?? {};
+  const fields = Object.entries(metadata);
+  const at = fields.findIndex(([key]) => key === "uid") + 1;
+  return { ...object, metadata: Object.fromEntries(fields.toSpliced(at, 0, ["resourceVersion", String(version)])) };
 }

@@ -144,7 +144,7 @@ export class Verbs {
 
   #send(request: ApiRequest, response: ServerResponse, code: number, stored: Stored): void {
     const form = this.#form(request, "object");
-    sendText(request, response, code, formJson(this.resource, stored, form, request.query), form.yaml);
+    sendText(request, response, code, [formJson(this.resource, stored, form, request.query)], form.yaml);
   }
 }
 

@@ -1,12 +1,11 @@
 import type { ServerResponse } from "node:http";
-import type { KubeObject } from "#k8s";
 import type { Form } from "./accept.ts";
 import type { Resource } from "./kinds/resource.ts";
 import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
 import type { ApiRequest } from "./router.ts";
 import type { Selector } from "./select.ts";
 import { StatusError, expired } from "./status.ts";
-import type { Change, Storage, Stored } from "./storage.ts";
+import { withVersion, type Change, type Storage, type Stored } from "./storage.ts";
 import { WatchLines } from "./watch-lines.ts";
 
 const BOOKMARK_EVERY = 60_000;
@@ -174,9 +173,6 @@ class Watcher {
 /** An object that left the selection is shown as it was, at the version at which it left. */
 function lastSeen({ before, stored, version }: Change): Stored {
   const last = before ?? stored;
-  const object = {
-    ...last.object,
-    metadata: { ...last.object.metadata, resourceVersion: String(version) },
-  } as KubeObject;
+  const object = withVersion(last.object, version);
   return { ...last, version, object, json: JSON.stringify(object) };
 }
