@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { after, describe, test } from "node:test";
 import { startApiServer } from "#apiserver";
 import { kubeconfig, openPki } from "#wire";
-import { helmTemplate } from "../support/helm-template.ts";
+import { helmTemplate } from "../support/helm.ts";
 import { debianKubectl, newestKubectl } from "../support/kubectl.ts";
 
 const POD = (label: string): string => `apiVersion: v1
