@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { startApiServer } from "#apiserver";
-import { silent } from "#base";
 import type { Node, Pod } from "#k8s";
-import { startKubelet, type RunningKubelet } from "#kubelet";
+import type { RunningKubelet } from "#kubelet";
 import { createKubeClient, kubePath, openPki, type KubeClientOptions } from "#wire";
 import { fakeRuntime } from "../../src/kubelet/testing/fake-runtime.ts";
+import { startKubeletIn } from "../support/kubelet.ts";
 
 const NODES = kubePath("v1", "nodes");
 const PODS = kubePath("v1", "pods", { namespace: "default" });
@@ -30,20 +30,11 @@ test("a node is Unknown and its Pods are not ready while their kubelet is away, 
   const client = cleanup.use(createKubeClient(await as("admin", "system:masters")));
   const api = await as("system:node:n1", "system:nodes");
   const runtime = fakeRuntime();
-  const serverCertificate = await pki.serverCertificate({ dnsNames: ["localhost"], ips: ["127.0.0.1"] });
   const start = (): Promise<RunningKubelet> =>
-    startKubelet({
+    startKubeletIn(dir, pki, {
       api,
       criSocket: runtime,
       nodeName: "n1",
-      rootDir: join(dir, "kubelet"),
-      podLogsDir: join(dir, "logs"),
-      host: "127.0.0.1",
-      port: 0,
-      nodeIp: "127.0.0.1",
-      serverCertificate,
-      clientCa: pki.ca,
-      log: silent,
       measure: async () => ({}),
       config: {
         cgroupMountPoint: join(dir, "cgroup"),

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
-import { randomBytes, sign } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
+import { randomBytes } from "node:crypto";
 import { after, before, suite, test } from "node:test";
 import { MEDIA, parseReference, type Credentials, type Reference } from "#oci";
 import { createRegistry, noCredentials, type Registry } from "#registry";
-import { makeCertificates, type Pair } from "../support/certificates.ts";
+import { makeCertificates } from "../support/certificates.ts";
 import { collect, describe, manifestOf, pieces } from "../support/content.ts";
 import { startRegistry, type DockerRegistry } from "../support/docker-registry.ts";
 import { filesIn } from "../support/files.ts";
+import { startTokenServer } from "../support/token-server.ts";
 
 const PASSWORD: Credentials = { username: "orlop", password: "secret" };
 const empty = Buffer.from("{}");
@@ -110,46 +109,18 @@ test("a password is asked for, and only the right one opens", async () => {
   await assert.rejects(wrong.resolve(reference), (error: Error) => !error.message.includes("hunter2"));
 });
 
-test("a token server is asked for each scope, for a name and password and for nobody", async (t) => {
-  const { ca, leaf } = makeCertificates();
-  const asked: (readonly [user: string, scopes: string])[] = [];
-  const tokens = createServer((request, response) => {
-    const url = new URL(request.url ?? "", "http://tokens");
-    const basic = Buffer.from((request.headers.authorization ?? "").slice(6), "base64").toString();
-    const scopes = url.searchParams.getAll("scope");
-    asked.push([basic, scopes.join(" ")]);
-    const access = scopes.map((scope) => {
-      const [type, name, actions = ""] = scope.split(":");
-      return { type, name, actions: basic === "" ? ["pull"] : actions.split(",") };
-    });
-    const isKnown = basic === "" || basic === "orlop:secret";
-    const token = jwt(leaf, { aud: url.searchParams.get("service"), access });
-    response.writeHead(isKnown ? 200 : 401).end(isKnown ? JSON.stringify({ token }) : "");
-  }).listen(0, "127.0.0.1");
-  t.after(() => tokens.close());
-  await once(tokens, "listening");
-  const address = tokens.address();
-  const realm = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/token`;
-  await using server = await startRegistry({ auth: { realm, service: "flows", issuer: "orlop", certificates: ca } });
+test("a token server is asked for each scope, for a name and password and for nobody", async () => {
+  await using tokens = await startTokenServer(true);
+  await using server = await startRegistry({ auth: tokens.auth });
   await using registry = registryClient();
   const reference = parseReference(`${server.host}/guarded/thing:v1`);
   await assert.rejects(roundTrip(registry, reference), { code: "UNAUTHENTICATED" });
   await roundTrip(registry, reference, [{ username: "orlop", password: "wrong" }, PASSWORD]);
   assert.equal((await registry.source(reference).resolve(reference)).mediaType, MEDIA.manifest);
+  const { asked } = tokens;
   assert.deepEqual(asked.at(-1), ["", "repository:guarded/thing:pull"]);
   assert.ok(asked.some(([user, scopes]) => user === "orlop:secret" && scopes === "repository:guarded/thing:pull,push"));
 });
-
-/** A token as docker-registry takes it: signed by the certificate that it carries. */
-function jwt({ cert, key }: Pair, claims: object): string {
-  const encode = (part: object): string => Buffer.from(JSON.stringify(part)).toString("base64url");
-  const x5c = [cert.replace(/-----[A-Z ]+-----|\s/g, "")];
-  const now = Math.floor(Date.now() / 1000);
-  const body = { iss: "orlop", sub: "", jti: "1", iat: now, nbf: now - 10, exp: now + 300, ...claims };
-  const text = `${encode({ typ: "JWT", alg: "ES256", x5c })}.${encode(body)}`;
-  const signature = sign("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" });
-  return `${text}.${signature.toString("base64url")}`;
-}
 
 test("TLS with a private authority and a client certificate, by the files of certs.d", async (t) => {
   const { ca, leaf } = makeCertificates();

@@ -5,13 +5,13 @@ import https from "node:https";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
-import { silent } from "#base";
 import type { Pod, PodSpec } from "#k8s";
 import { linuxKernel } from "#kernel";
-import { startKubelet, type RunningKubelet } from "#kubelet";
+import type { RunningKubelet } from "#kubelet";
 import { openPki } from "#wire";
 import { fakeApi, type FakeApi } from "../../src/kubelet/testing/fake-api.ts";
 import { startCriNode, type CriNode } from "../support/cri-node.ts";
+import { startKubeletIn } from "../support/kubelet.ts";
 import { ARTIFACT, createWorld, leftovers, pushObjects, until, WORKLOAD, type World } from "../support/orlop.ts";
 
 let world: World;
@@ -41,21 +41,12 @@ async function machine(name: string, criSocket: string): Promise<Machine> {
   const dir = join(world.dir, name);
   const api = fakeApi();
   const pki = await openPki(join(dir, "pki"));
-  const serverCertificate = await pki.serverCertificate({ dnsNames: ["localhost"], ips: ["127.0.0.1"] });
   const start = (): Promise<RunningKubelet> =>
-    startKubelet({
+    startKubeletIn(dir, pki, {
       api,
       criSocket,
       nodeName: name,
-      rootDir: join(dir, "kubelet"),
-      podLogsDir: join(dir, "logs"),
-      host: "127.0.0.1",
-      port: 0,
-      nodeIp: "127.0.0.1",
-      serverCertificate,
-      clientCa: pki.ca,
       kernel: linuxKernel(),
-      log: silent,
       config: { cgroupRoot: `/orlop-test-${process.pid}-${name}`, retryPeriod: 500, relistPeriod: 200 },
     });
   const when: Machine["when"] = (pod, test) =>
