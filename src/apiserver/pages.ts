@@ -1,3 +1,4 @@
+import { waitFor } from "./freshness.ts";
 import { goSyntaxError } from "./go-json.ts";
 import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
 import type { Selector } from "./select.ts";
@@ -23,16 +24,17 @@ interface Start {
 
 /**
  * One page of a list: at most `limit` selected objects after where `continue` says, all as they were at one version.
- * Throws 400, 410 where that version is forgotten, and 504 where it has not come yet.
+ * Throws 400, 410 where that version is forgotten, and 504 where it does not come.
  */
-export function readPage(
+export async function readPage(
   storage: Storage,
   resource: string,
   namespace: string,
   options: ListOptions,
-  select?: Selector,
-): Page {
-  const { version, after } = startOf(options, storage.version);
+  select: Selector | undefined,
+  signal: AbortSignal,
+): Promise<Page> {
+  const { version, after } = await startOf(options, storage, signal);
   const found =
     version === undefined ? storage.list(resource, namespace) : storage.listAt(resource, namespace, version);
   if (found === undefined) throw tooOld(after);
@@ -60,16 +62,16 @@ export function readPage(
   return { items, metadata };
 }
 
-function startOf(options: ListOptions, newest: number): Start {
+async function startOf(options: ListOptions, storage: Storage, signal: AbortSignal): Promise<Start> {
   const { resourceVersion, match, limit } = options;
   const asked = parseVersion(resourceVersion, (why) => badRequest(`invalid resource version: ${why}`));
   if (options.continue !== "") {
     const token = readToken(options.continue);
     if (asked !== 0) throw badRequest("specifying resource version is not allowed when using continue");
-    if (token.version > newest) throw tooLarge(token.version, newest);
+    if (token.version > storage.version) throw tooLarge(token.version, storage.version);
     return { version: token.version < 0 ? undefined : token.version, after: token.after };
   }
-  if (asked > newest) throw tooLarge(asked, newest);
+  await waitFor(asked, storage, signal);
   const exact = match === "Exact" || (match === "" && limit > 0);
   return { version: exact && asked > 0 ? asked : undefined, after: "" };
 }

@@ -35,6 +35,9 @@ export type Write =
 
 export type Listener = (change: Change) => void;
 
+/** What listens to it hears of every resource. */
+export const EVERY = "*";
+
 /** So many bytes of changes are read at once for a watch. */
 const BATCH = 1024 * 1024;
 
@@ -224,7 +227,7 @@ export class Storage {
     return changes;
   }
 
-  /** Calls `listener` for each later change of a resource, in order. The returned function ends that. */
+  /** Calls `listener` for each later change of a resource, or of `EVERY` one, in order. The returned function ends that. */
   listen(resource: string, listener: Listener): () => void {
     let listeners = this.#listeners.get(resource);
     if (listeners === undefined) this.#listeners.set(resource, (listeners = new Set()));
@@ -257,7 +260,8 @@ export class Storage {
   }
 
   #tell(change: Change): void {
-    for (const listener of this.#listeners.get(change.stored.resource) ?? []) listener(change);
+    for (const heard of [change.stored.resource, EVERY])
+      for (const listener of this.#listeners.get(heard) ?? []) listener(change);
   }
 
   #changeOf(row: ChangeRow): Change {

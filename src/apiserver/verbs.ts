@@ -5,7 +5,8 @@ import { manageUpdate } from "./apply.ts";
 import { decodeAs, readBody, strictProblemsIn } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects, WriteOptions } from "./objects.ts";
-import { listOptions, parseVersion, tooLarge } from "./list-options.ts";
+import { waitFor } from "./freshness.ts";
+import { listOptions, parseVersion } from "./list-options.ts";
 import { readPage } from "./pages.ts";
 import { patchVerb, type Part } from "./patch-verb.ts";
 import { formJson, listJson, sendJson, sendText, warn } from "./respond.ts";
@@ -26,10 +27,10 @@ export class Verbs {
     this.resource = resource;
   }
 
-  get(request: ApiRequest, response: ServerResponse): void {
+  async get(request: ApiRequest, response: ServerResponse): Promise<void> {
     const { namespace, name } = this.place(request);
     const asked = parseVersion(request.query.get("resourceVersion") ?? "", (why) => new StatusError(500, "", why));
-    if (asked > this.objects.storage.version) throw tooLarge(asked, this.objects.storage.version);
+    await waitFor(asked, this.objects.storage, request.signal);
     this.#send(request, response, 200, this.objects.get(this.resource, namespace, name));
   }
 
@@ -42,7 +43,7 @@ export class Verbs {
     const form = this.#form(request, options.watch ? "watch" : "list");
     const select = selectorOf(resource, query);
     if (options.watch) return watch(request, response, { storage, resource, namespace, select, form, options });
-    const { items, metadata } = readPage(storage, resource.storedAs, namespace, options, select);
+    const { items, metadata } = await readPage(storage, resource.storedAs, namespace, options, select, request.signal);
     sendText(request, response, 200, listJson(resource, items, form, query, metadata), form.yaml);
   }
 
@@ -116,9 +117,10 @@ export class Verbs {
     const asked = listOptions(request.query);
     const select = selectorOf(resource, request.query);
     const options = await deleteOptions(request);
-    const { items, metadata } = readPage(objects.storage, resource.storedAs, namespace, asked, select);
+    const { storage } = objects;
+    const { items, metadata } = await readPage(storage, resource.storedAs, namespace, asked, select, request.signal);
     for (const stored of items)
-      if (objects.storage.get(resource.storedAs, stored.namespace, stored.name) !== undefined)
+      if (storage.get(resource.storedAs, stored.namespace, stored.name) !== undefined)
         objects.delete(resource, stored.namespace, stored.name, options);
     sendText(request, response, 200, listJson(resource, items, form, request.query, metadata), form.yaml);
   }

@@ -1,4 +1,4 @@
-import type { KubeObject } from "#k8s";
+import { decode, type KubeObject } from "#k8s";
 import type { Form } from "./accept.ts";
 import { apiVersionOf, type Resource } from "./kinds/resource.ts";
 import { includeOf, objectJson, tableJson } from "./respond.ts";
@@ -30,8 +30,10 @@ export class WatchLines {
     const metadata = { resourceVersion: String(version), ...(annotations === undefined ? {} : { annotations }) };
     if (this.#form.as === "Table") return line("BOOKMARK", this.#table(empty(this.#resource, metadata)));
     if (this.#form.as !== "object") return line("BOOKMARK", JSON.stringify(this.#partial({ metadata })));
-    const { kind } = this.#resource;
-    return line("BOOKMARK", JSON.stringify({ kind, apiVersion: apiVersionOf(this.#resource), metadata }));
+    const { kind, type } = this.#resource;
+    // Go sends what has nothing but a version with all the fields that it never leaves out.
+    const bare = decode({ kind, apiVersion: apiVersionOf(this.#resource), metadata }, type).value;
+    return line("BOOKMARK", JSON.stringify(bare));
   }
 
   error({ body }: StatusError): string {

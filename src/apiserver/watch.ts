@@ -1,7 +1,8 @@
 import type { ServerResponse } from "node:http";
 import type { Form } from "./accept.ts";
 import type { Resource } from "./kinds/resource.ts";
-import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
+import { waitFor } from "./freshness.ts";
+import { parseVersion, type ListOptions } from "./list-options.ts";
 import type { ApiRequest } from "./router.ts";
 import type { Selector } from "./select.ts";
 import { StatusError, expired } from "./status.ts";
@@ -48,8 +49,10 @@ export async function watch(request: ApiRequest, response: ServerResponse, of: W
   if (request.signal.aborted) over.resolve();
   const watcher = new Watcher(response, of, new WatchLines(of.resource, of.form, request.query), over.promise);
   try {
-    if (options.sendInitialEvents === true) await watcher.present(asked);
-    else watcher.startAt(asked === 0 ? storage.version : asked);
+    if (options.sendInitialEvents === true) {
+      await waitFor(asked, storage, request.signal);
+      await watcher.present();
+    } else watcher.startAt(asked === 0 ? storage.version : asked);
     await watcher.follow();
   } catch (error) {
     if (!(error instanceof StatusError)) throw error;
@@ -83,10 +86,9 @@ class Watcher {
     this.#at = version;
   }
 
-  /** Tells what there is, as if it were new. Throws 504 where the present has not come to that version. */
-  async present(asked: number): Promise<void> {
+  /** Tells what there is, as if it were new. */
+  async present(): Promise<void> {
     const { storage, resource, namespace, options } = this.#of;
-    if (asked > storage.version) throw tooLarge(asked, storage.version);
     this.#at = storage.version;
     for (const stored of storage.list(resource.storedAs, namespace)) {
       if (this.#matches(stored)) this.#send(this.#lines.event("ADDED", stored));

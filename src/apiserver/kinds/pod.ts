@@ -120,12 +120,15 @@ export const pods: Resource = {
     const { spec, status } = object as Pod;
     return {
       "spec.nodeName": spec?.nodeName ?? "",
+      "spec.host": spec?.nodeName ?? "",
       "spec.restartPolicy": spec?.restartPolicy ?? "",
       "spec.schedulerName": spec?.schedulerName ?? "",
       "spec.serviceAccountName": spec?.serviceAccountName ?? "",
       "spec.hostNetwork": String(spec?.hostNetwork ?? false),
       "status.phase": status?.phase ?? "",
       "status.podIP": status?.podIP ?? "",
+      // Upstream lets it be asked for, and has no value for it.
+      "status.podIPs": "",
       "status.nominatedNodeName": status?.nominatedNodeName ?? "",
     };
   },
