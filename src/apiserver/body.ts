@@ -1,7 +1,6 @@
-import { decode, goYamlError, goYamlDuplicates, isRecord, parseYaml } from "#k8s";
+import { decode, goSyntaxError, goTypeError, goYamlDuplicates, goYamlError, isRecord, parseYaml } from "#k8s";
 import { messageOf } from "#base";
 import { decodeKubeProtobuf, KUBE_PROTOBUF } from "#wire";
-import { goSyntaxError } from "./go-json.ts";
 import type { ApiRequest } from "./router.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { isRegistered } from "./registered-kinds.ts";
@@ -108,6 +107,11 @@ function byName(value: unknown): unknown {
 /** What becomes of fields that a type does not have, and of members given twice. */
 export type Validation = "Ignore" | "Warn" | "Strict";
 
+export interface Decoded {
+  readonly object: AnyObject;
+  readonly warnings: readonly string[];
+}
+
 /**
  * An object as its resource has it, with what the client should be told about odd fields: `problems`, where the body told of
  * some, else those that are unknown.
@@ -117,7 +121,7 @@ export function decodeAs(
   value: unknown,
   validation: Validation,
   problems?: readonly string[],
-): { object: AnyObject; warnings: readonly string[] } {
+): Decoded {
   const given = checkKind(resource, value);
   const decoded = guard(resource, () => decode(given, resource.type));
   const odd = problems ?? decoded.unknown.map((path) => `unknown field "${path}"`);
@@ -139,11 +143,16 @@ function checkKind(
   const text = (): string => (value === undefined ? "" : JSON.stringify(value));
   if (value === undefined) throw unrecognized(resource.kind, `${NO_KIND}unexpected end of JSON input`, "");
   if (value === null) return {};
-  if (!isRecord(value)) throw unrecognized(resource.kind, `${NO_KIND}${notA(value, `value of type ${META}`)}`, text());
+  if (!isRecord(value))
+    throw unrecognized(resource.kind, `${NO_KIND}${goTypeError(value, `value of type ${META}`)}`, text());
   const named = (field: "apiVersion" | "kind"): string => {
     const given = value[field] ?? "";
     if (typeof given === "string") return given;
-    throw unrecognized(resource.kind, `${NO_KIND}${notA(given, `struct field .${field} of type string`)}`, text());
+    throw unrecognized(
+      resource.kind,
+      `${NO_KIND}${goTypeError(given, `struct field .${field} of type string`)}`,
+      text(),
+    );
   };
   const version = named("apiVersion") || apiVersionOf(resource);
   const kind = named("kind") || resource.kind;
@@ -160,11 +169,6 @@ function checkKind(
 
 /** The type that upstream reads version and kind with. */
 const META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }';
-
-function notA(value: unknown, what: string): string {
-  const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-  return `json: cannot unmarshal ${type} into Go ${what}`;
-}
 
 export function cannotHandle(resource: { version: string; kind: string }, why: string): StatusError {
   return badRequest(

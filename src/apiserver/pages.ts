@@ -1,5 +1,5 @@
+import { goSyntaxError } from "#k8s";
 import { waitFor } from "./freshness.ts";
-import { goSyntaxError } from "./go-json.ts";
 import { parseVersion, tooLarge, type ListOptions } from "./list-options.ts";
 import type { Selector } from "./select.ts";
 import { StatusError, badRequest, expired } from "./status.ts";

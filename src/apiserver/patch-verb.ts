@@ -1,4 +1,4 @@
-import { goYamlDuplicates, goYamlError, isRecord, parseYaml } from "#k8s";
+import { GO_MAP, goTypeError, goYamlDuplicates, goYamlError, isRecord, parseYaml } from "#k8s";
 import { restrictNode } from "./authorize.ts";
 import { applyObject, manageUpdate } from "./apply.ts";
 import { mediaTypeOf, type Validation } from "./body.ts";
@@ -93,8 +93,7 @@ function configuration(text: string): AnyObject {
     throw badRequest(`error decoding YAML: error converting YAML to JSON: ${goYamlError(text)}`);
   }
   if (isRecord(value)) return value as AnyObject;
-  const kind = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-  const why = `json: cannot unmarshal ${kind} into Go value of type map[string]interface {}`;
+  const why = goTypeError(value, GO_MAP);
   throw badRequest(`error decoding YAML: error unmarshaling JSON: while decoding JSON: ${why}`);
 }
 
@@ -106,8 +105,8 @@ function repeated(text: string, validation: Validation): string[] {
   return found;
 }
 
-/** What was made of an object is still the one that the path names. */
-function checkName({ metadata }: AnyObject, name: string): void {
+/** Checks that an object is the one that the path names. Throws 400. */
+export function checkName({ metadata }: AnyObject, name: string): void {
   if (!metadata.name)
     throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (metadata.name !== name)

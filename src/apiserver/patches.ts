@@ -1,7 +1,17 @@
 import { isFailure, messageOf } from "#base";
-import { goValue, isRecord, jsonPatch, mergePatch, strategicMerge, whyNotRestored, type KubeObject } from "#k8s";
+import {
+  GO_MAP,
+  goSyntaxError,
+  goTypeError,
+  goValue,
+  isRecord,
+  jsonPatch,
+  mergePatch,
+  strategicMerge,
+  whyNotRestored,
+  type KubeObject,
+} from "#k8s";
 import { decodeAs, type Validation } from "./body.ts";
-import { goSyntaxError } from "./go-json.ts";
 import { duplicateFields } from "./strict.ts";
 import { apiVersionOf, type AnyObject, type Resource } from "./kinds/resource.ts";
 import { StatusError, badRequest } from "./status.ts";
@@ -66,6 +76,8 @@ function merged(resource: Resource, type: string, patch: unknown, current: objec
   }
 }
 
+const OPERATION = "handlers.jsonPatchOp";
+
 function parse(type: string, text: string): unknown {
   const wrong = (why: string): StatusError => badRequest(type === STRATEGIC ? why : `error decoding patch: ${why}`);
   let patch: unknown;
@@ -76,22 +88,18 @@ function parse(type: string, text: string): unknown {
   }
   if (type !== JSON_PATCH) {
     if (isRecord(patch)) return patch;
-    if (patch !== null)
-      throw wrong(`json: cannot unmarshal ${kindOf(patch)} into Go value of type map[string]interface {}`);
+    if (patch !== null) throw wrong(goTypeError(patch, GO_MAP));
     if (type === MERGE) throw badRequest("Invalid JSON Patch");
     return {};
   }
-  const into = "into Go value of type";
   if (patch === null) return [];
-  if (!Array.isArray(patch)) throw wrong(`json: cannot unmarshal ${kindOf(patch)} ${into} []handlers.jsonPatchOp`);
+  if (!Array.isArray(patch)) throw wrong(goTypeError(patch, `value of type []${OPERATION}`));
   for (const operation of patch as unknown[]) {
     if (operation === null) continue;
-    if (!isRecord(operation)) throw wrong(`json: cannot unmarshal ${kindOf(operation)} ${into} handlers.jsonPatchOp`);
+    if (!isRecord(operation)) throw wrong(goTypeError(operation, `value of type ${OPERATION}`));
     for (const field of ["op", "path", "from"])
       if (operation[field] != null && typeof operation[field] !== "string")
-        throw wrong(
-          `json: cannot unmarshal ${kindOf(operation[field])} into Go struct field jsonPatchOp.${field} of type string`,
-        );
+        throw wrong(goTypeError(operation[field], `struct field jsonPatchOp.${field} of type string`));
   }
   if (patch.length > OPERATIONS)
     throw new StatusError(
@@ -114,9 +122,6 @@ function spent(patch: unknown): unknown {
   const left = Object.entries(patch).filter(([key]) => !used.has(key));
   return Object.fromEntries(left.map(([key, value]) => [key, spent(value)]));
 }
-
-const kindOf = (value: unknown): string =>
-  Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
 
 /** What is odd about the patch itself: members given twice, and those that no JSON patch has. */
 function oddities(type: string, text: string, patch: unknown): string[] {

@@ -115,7 +115,7 @@ function standard(objects: Objects, resource: Resource): Route[] {
   const base = resource.namespaced ? `${root}/namespaces/{namespace}/${plural}` : `${root}/${plural}`;
   const item = `${base}/{name}`;
   const has = (verb: (typeof resource.verbs)[number]): boolean => resource.verbs.includes(verb);
-  const reading = (_params: Params, _method: string): Access => access("list", group, plural)(_params);
+  const reading = access("list", group, plural);
   const routes: Route[] = [
     route("GET", base, reading, (request, response) => verbs.list(request, response)),
     route("POST", base, access("create", group, plural), (request, response) => verbs.create(request, response)),

@@ -2,17 +2,17 @@ import type { ServerResponse } from "node:http";
 import { checkForm, formOf, type Form } from "./accept.ts";
 import { restrictNode } from "./authorize.ts";
 import { manageUpdate } from "./apply.ts";
-import { decodeAs, readBody, strictProblemsIn } from "./body.ts";
+import { decodeAs, readBody, strictProblemsIn, type Decoded } from "./body.ts";
 import type { AnyObject, Resource } from "./kinds/resource.ts";
 import type { Objects, WriteOptions } from "./objects.ts";
 import { waitFor } from "./freshness.ts";
 import { listOptions, parseVersion } from "./list-options.ts";
 import { readPage } from "./pages.ts";
-import { patchVerb, type Part } from "./patch-verb.ts";
+import { checkName, patchVerb, type Part } from "./patch-verb.ts";
 import { formJson, listJson, sendJson, sendText, warn } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { selectorOf } from "./select.ts";
-import { StatusError, badRequest } from "./status.ts";
+import { StatusError } from "./status.ts";
 import type { Stored } from "./storage.ts";
 import { watch } from "./watch.ts";
 import { deleteOptions, writeQuery, type WriteQuery } from "./write-options.ts";
@@ -51,9 +51,7 @@ export class Verbs {
     refuseOddAccept(request);
     const { namespace } = this.place(request);
     const query = writeQuery(request, "CreateOptions");
-    const value = await readBody(request, this.resource);
-    const problems = await strictProblemsIn(request, this.resource, query.validation);
-    const { object, warnings } = decodeAs(this.resource, value, query.validation, problems);
+    const { object, warnings } = await this.#read(request, query);
     restrictNode(request.user, this.resource, object);
     const stored = this.objects.create(this.resource, namespace, object, this.#options(query));
     warn(response, [...warnings, ...(this.resource.warnings?.(stored.object as AnyObject) ?? [])]);
@@ -64,14 +62,9 @@ export class Verbs {
     refuseOddAccept(request);
     const { namespace, name } = this.place(request);
     const query = writeQuery(request, "UpdateOptions");
-    const value = await readBody(request, this.resource);
-    const problems = await strictProblemsIn(request, this.resource, query.validation);
-    const { object, warnings } = decodeAs(this.resource, value, query.validation, problems);
+    const { object, warnings } = await this.#read(request, query);
     warn(response, warnings);
-    if (!object.metadata.name)
-      throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
-    if (object.metadata.name !== name)
-      throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
+    checkName(object, name);
     const missing = this.objects.storage.get(this.resource.storedAs, namespace, name) === undefined;
     if (missing && this.resource.createsOnUpdate === true && part === undefined) {
       restrictNode(request.user, this.resource, object);
@@ -128,6 +121,12 @@ export class Verbs {
   /** Where a request points: its namespace ("" for none, or for all) and name. */
   place(request: ApiRequest): { namespace: string; name: string } {
     return { namespace: request.params["namespace"] ?? "", name: request.params["name"] ?? "" };
+  }
+
+  async #read(request: ApiRequest, { validation }: WriteQuery): Promise<Decoded> {
+    const value = await readBody(request, this.resource);
+    const problems = await strictProblemsIn(request, this.resource, validation);
+    return decodeAs(this.resource, value, validation, problems);
   }
 
   #options({ dryRun, manager }: WriteQuery, part?: Part): WriteOptions {

@@ -1,4 +1,5 @@
 import { Failure } from "#base";
+import { goTypeError } from "./go-json.ts";
 import { isRecord } from "./merge-patch.ts";
 import { canonicalQuantity } from "./quantity.ts";
 import { structOf, type Field, type Type } from "./schema.ts";
@@ -20,18 +21,10 @@ export function decode(value: unknown, typeName: string): Decoded {
   return { value: decoded as Record<string, unknown>, unknown };
 }
 
-const jsonType = (value: unknown): string =>
-  value === null ? "null" : Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-
-/** `literal` is shown of a number that is one of the wrong sort. */
-function mismatch(value: unknown, expected: string, path: string, owner: string, literal = ""): Failure {
+function mismatch(value: unknown, expected: string, path: string, owner: string, number?: string): Failure {
   const plain = path.replace(/\[[^\]]*\]/g, "");
-  const given = typeof value === "number" && literal !== "" ? `number ${literal}` : jsonType(value);
-  return new Failure(
-    "INVALID_ARGUMENT",
-    "TYPE_MISMATCH",
-    `json: cannot unmarshal ${given} into Go struct field ${owner}.${plain} of type ${expected}`,
-  );
+  const into = `struct field ${owner}.${plain} of type ${expected}`;
+  return new Failure("INVALID_ARGUMENT", "TYPE_MISMATCH", goTypeError(value, into, number));
 }
 
 function convert(value: unknown, type: Type, path: string, unknown: string[], owner: string): unknown {

@@ -1,6 +1,7 @@
 /** k8s: Kubernetes objects, quantities, selectors, patches, as values. Pure. */
 export type * from "./types.ts";
 export { decode, timestamp, type Decoded } from "./codec.ts";
+export { GO_MAP, goSyntaxError, goTypeError } from "./go-json.ts";
 export { goValue } from "./go-values.ts";
 export { jsonPatch } from "./json-patch.ts";
 export { applyFields, noteLastApplied } from "./apply-fields.ts";

@@ -1,6 +1,14 @@
-import { isRecord, jsonEqual, type ConfigMap, type Secret, type ServiceAccount } from "#k8s";
+import {
+  GO_MAP,
+  goSyntaxError,
+  goTypeError,
+  isRecord,
+  jsonEqual,
+  type ConfigMap,
+  type Secret,
+  type ServiceAccount,
+} from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
-import { goSyntaxError } from "../go-json.ts";
 import { subdomainName } from "../meta.ts";
 import { configKeyErrors } from "../names.ts";
 import { AGE, NAME, ageOf, column } from "./columns.ts";
@@ -23,9 +31,7 @@ const common = {
 function unreadable(text: string): string | undefined {
   try {
     const value = JSON.parse(text) as unknown;
-    if (value === null || isRecord(value)) return undefined;
-    const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-    return `json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
+    return value === null || isRecord(value) ? undefined : goTypeError(value, GO_MAP);
   } catch {
     return goSyntaxError(text);
   }

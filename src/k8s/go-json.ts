@@ -9,6 +9,19 @@ export function goSyntaxError(text: string): string {
   }
 }
 
+/**
+ * What Go's JSON decoder says of a value that does not fit where it is read into ("value of type []string"). `number` is
+ * shown of a number that is one of the wrong sort.
+ */
+export function goTypeError(value: unknown, into: string, number?: string): string {
+  const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+  const shown = value === null ? "null" : type === "number" && number !== undefined ? `number ${number}` : type;
+  return `json: cannot unmarshal ${shown} into Go ${into}`;
+}
+
+/** What most JSON is read into where its type is not known yet. */
+export const GO_MAP = "value of type map[string]interface {}";
+
 class Misplaced extends Error {}
 
 const LITERALS: Readonly<Record<string, string>> = { t: "true", f: "false", n: "null" };
