@@ -4,6 +4,7 @@ import type { Kubelet } from "./context.ts";
 import type { SandboxConfig } from "./cri.ts";
 import type { DownwardFacts } from "./downward.ts";
 import { referenceTo } from "./events.ts";
+import { goDuration } from "./go-duration.ts";
 import { type ContainerEntry, describePod, statusOf, uidOf } from "./pod.ts";
 import type { PodContent } from "./pod-content.ts";
 import type { ImageTrouble } from "./pod-images.ts";
@@ -121,8 +122,7 @@ export class ContainerStarts {
       const message = `Back-off restarting failed container ${name} in pod ${where}`;
       recorder.event(referenceTo(this.#pod(), entry.fieldPath), "Warning", "BackOff", message);
     }
-    const ms = crashBackoff.waitOf(this.#crashKey(entry));
-    const wait = ms >= 60_000 ? `${Math.floor(ms / 60_000)}m${(ms / 1000) % 60}s` : `${ms / 1000}s`;
+    const wait = goDuration(crashBackoff.waitOf(this.#crashKey(entry)));
     const message = `back-off ${wait} restarting failed container=${name} pod=${where}`;
     waiting.set(name, { reason: "CrashLoopBackOff", message });
     return true;

@@ -1,6 +1,6 @@
 import { chmod, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Log, messageOf } from "#base";
+import type { Log } from "#base";
 import type { Kernel } from "#kernel";
 import { createCriClient, createKubeClient, type KubeClient, type KubeClientOptions } from "#wire";
 import { Backoff } from "./backoff.ts";
@@ -11,7 +11,8 @@ import type { Runtime } from "./cri.ts";
 import { diskSpace } from "./disk.ts";
 import { Eviction } from "./eviction.ts";
 import { createEventRecorder, referenceToNode } from "./events.ts";
-import { ImageCollector, repeat } from "./image-gc.ts";
+import { ImageCollector } from "./image-gc.ts";
+import type { KubeletConfig } from "./kubelet-config.ts";
 import { rotateLogs } from "./rotate-logs.ts";
 import { createImagePuller } from "./image-puller.ts";
 import { matchKeys } from "./keyring.ts";
@@ -25,8 +26,9 @@ import type { RuntimeEvents } from "./relist-pace.ts";
 import { isTerminal } from "./pod.ts";
 import { ProcessorRates } from "./processor-rate.ts";
 import { createPullLimits } from "./pull-limits.ts";
-import type { VerificationPolicy } from "./allowlist.ts";
 import { openPullRecords } from "./pull-records.ts";
+import { repeat } from "./repeat.ts";
+import { cgroupDriver, supportsRecursiveReadOnly } from "./runtime-facts.ts";
 import { startKubeletServer } from "./server.ts";
 import { createTokenSource } from "./service-account-token.ts";
 import { type ApiAddress, createServiceReader } from "./services.ts";
@@ -34,59 +36,6 @@ import { DEFAULT_THRESHOLDS, parseThresholds, reservedBy } from "./thresholds.ts
 import { Usages } from "./usage.ts";
 import { createVolumes } from "./volumes.ts";
 import { nodeKeyring } from "./node-keyring.ts";
-
-/** What upstream calls the kubelet configuration. Times in milliseconds. */
-export interface KubeletConfig {
-  readonly maxPods?: number;
-  /** Between two looks at a Pod that nothing asked for. */
-  readonly syncFrequency?: number;
-  /** Between two looks at the runtime, where nobody says when something happens in it. */
-  readonly relistPeriod?: number;
-  /** Between two looks at most, where somebody does. */
-  readonly quietRelistPeriod?: number;
-  readonly nodeStatusUpdateFrequency?: number;
-  /** 0: as many as there are. */
-  readonly maxParallelImagePulls?: number;
-  readonly registryPullQPS?: number;
-  readonly registryBurst?: number;
-  readonly imagePullCredentialsVerificationPolicy?: VerificationPolicy;
-  readonly preloadedImagesVerificationAllowlist?: readonly string[];
-  /** A `CredentialProviderConfig`, and where the programs are that it names. */
-  readonly imageCredentialProviderConfigFile?: string;
-  readonly imageCredentialProviderBinDir?: string;
-  readonly clusterDNS?: readonly string[];
-  readonly clusterDomain?: string;
-  readonly resolvConf?: string;
-  readonly cgroupDriver?: "cgroupfs" | "systemd";
-  /** Default `/orlop-<node>`. */
-  readonly cgroupRoot?: string;
-  /** Where the cgroup hierarchies are mounted. Default `/sys/fs/cgroup`. */
-  readonly cgroupMountPoint?: string;
-  readonly imageBackOff?: { readonly initial: number; readonly max: number };
-  readonly crashLoopBackOff?: { readonly initial: number; readonly max: number };
-  /** Between two times that the Event of a pull says how far it is. */
-  readonly pullProgressPeriod?: number;
-  /** Percent of the disk in use at which images that nobody uses are removed, and down to which. */
-  readonly imageGCHighThresholdPercent?: number;
-  readonly imageGCLowThresholdPercent?: number;
-  readonly imageMinimumGCAge?: number;
-  /** 0: images do not age. */
-  readonly imageMaximumGCAge?: number;
-  readonly imageGCPeriod?: number;
-  /** How little of a signal may be left, such as `memory.available`: `100Mi`, or a percentage. Default: upstream's. */
-  readonly evictionHard?: Readonly<Record<string, string>>;
-  /** How long a pressure is told of after it was last seen. */
-  readonly evictionPressureTransitionPeriod?: number;
-  readonly evictionMonitorPeriod?: number;
-  /** How long the size of a volume or log is believed before it is measured again. */
-  readonly volumeStatsAggPeriod?: number;
-  /** Bytes of a container's log before it is rotated. */
-  readonly containerLogMaxSize?: number;
-  readonly containerLogMaxFiles?: number;
-  readonly containerLogMonitorInterval?: number;
-  /** Between two tries of what failed and has no back-off. */
-  readonly retryPeriod?: number;
-}
 
 export interface KubeletOptions {
   readonly api: KubeClientOptions | KubeClient;
@@ -141,7 +90,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     "server" in options.api ? stack.use(createKubeClient({ userAgent: "orlop-kubelet", ...options.api })) : options.api;
   const runtime: Runtime =
     typeof options.criSocket === "string" ? stack.use(createCriClient(options.criSocket)) : options.criSocket;
-  const version = await firstVersion(runtime);
+  const { runtimeName, runtimeVersion } = await runtime.version({ version: "v1" }, { timeout: 30_000 });
   const machine: Machine = await inspectMachine(rootDir);
   const now = Date.now;
   const recorder = stack.use(createEventRecorder({ client, component: "kubelet", host: nodeName, log }));
@@ -185,8 +134,8 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
   const kubelet: Kubelet = {
     client,
     runtime,
-    runtimeName: version.name,
-    supportsRecursiveReadOnly: await recursiveReadOnly(runtime),
+    runtimeName,
+    supportsRecursiveReadOnly: await supportsRecursiveReadOnly(runtime),
     recorder,
     puller: createImagePuller({
       runtime,
@@ -207,7 +156,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     services: createServiceReader(client, options.apiAddress),
     cgroups: createCgroups(
       config.cgroupRoot ?? `/orlop-${nodeName}`,
-      config.cgroupDriver ?? (await cgroupDriver(runtime)),
+      config.cgroupDriver ?? (await cgroupDriver(runtime, log)),
       config.cgroupMountPoint,
     ),
     admission: { refusal: (pod) => eviction.refusal(pod) },
@@ -296,7 +245,7 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
       allocatable,
       maxPods: config.maxPods ?? 110,
       heartbeatMs: config.nodeStatusUpdateFrequency ?? 10_000,
-      runtimeVersion: `${version.name}://${version.version}`,
+      runtimeVersion: `${runtimeName}://${runtimeVersion}`,
       pressures: () => eviction.pressures,
       now,
     }),
@@ -317,26 +266,4 @@ export async function startKubelet(options: KubeletOptions): Promise<RunningKube
     stopPods: (maxGraceSeconds = 30) => pods.stopAll(maxGraceSeconds),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-
-  async function firstVersion(cri: Runtime): Promise<{ readonly name: string; readonly version: string }> {
-    const { runtimeName, runtimeVersion } = await cri.version({ version: "v1" }, { timeout: 30_000 });
-    return { name: runtimeName, version: runtimeVersion };
-  }
-
-  /** Of the handler that all Pods have. Runtimes before containerd 2.0 do not say, and cannot. */
-  async function recursiveReadOnly(cri: Runtime): Promise<boolean> {
-    const { runtimeHandlers } = await cri.status({}, { timeout: 30_000 });
-    return runtimeHandlers?.some(({ name, features }) => name === "" && features?.recursiveReadOnlyMounts) ?? false;
-  }
-
-  /** Runtimes before containerd 2.0 do not say; then it is cgroupfs, their default. */
-  async function cgroupDriver(cri: Runtime): Promise<"cgroupfs" | "systemd"> {
-    try {
-      const { linux } = await cri.runtimeConfig({}, { timeout: 10_000 });
-      return linux?.cgroupDriver === 0 ? "systemd" : "cgroupfs";
-    } catch (error) {
-      log.debug({ error: messageOf(error) }, "runtime does not say its cgroup driver");
-      return "cgroupfs";
-    }
-  }
 }

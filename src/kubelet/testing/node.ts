@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { silent } from "#base";
 import type { Event, Pod, PodSpec } from "#k8s";
 import { openPki, type KubeClient } from "#wire";
-import { type KubeletConfig, type KubeletOptions, startKubelet, type RunningKubelet } from "../kubelet.ts";
+import type { KubeletConfig } from "../kubelet-config.ts";
+import { type KubeletOptions, startKubelet, type RunningKubelet } from "../kubelet.ts";
 import { type FakeApi, fakeApi } from "./fake-api.ts";
 import { type FakeRuntime, fakeRuntime } from "./fake-runtime.ts";
 
