@@ -1,16 +1,8 @@
-import { decode, jsonEqual, timestamp, type KubeObject, type ObjectMeta, type Pod } from "#k8s";
+import { decode, jsonEqual, type KubeObject, type ObjectMeta } from "#k8s";
+import { checkPreconditions, isReleased, markDeleted, type DeleteOptions } from "./deletion.ts";
 import { FieldErrors } from "./field-errors.ts";
 import type { AnyObject, MutableMeta, Policy, Resource } from "./kinds/resource.ts";
-import {
-  DELETES_DEPENDENTS,
-  ORPHANS_DEPENDENTS,
-  generateName,
-  newMeta,
-  nextMeta,
-  validateCoreFinalizers,
-  validateMeta,
-  validateMetaUpdate,
-} from "./meta.ts";
+import { generateName, newMeta, nextMeta, validateCoreFinalizers, validateMeta, validateMetaUpdate } from "./meta.ts";
 import { CHANGED, StatusError, alreadyExists, badRequest, conflict, core, forbidden, notFound } from "./status.ts";
 import type { Storage, Stored } from "./storage.ts";
 
@@ -18,14 +10,6 @@ export interface WriteOptions {
   readonly dryRun: boolean;
   /** Sets `managedFields` on the way in, from the object before and the one that will be stored. */
   readonly manage?: (object: AnyObject, before: AnyObject | undefined) => void;
-}
-
-export interface DeleteOptions {
-  readonly gracePeriodSeconds?: number;
-  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-  /** `Foreground`, `Background` or `Orphan`; without it the object's own finalizers say. */
-  readonly propagationPolicy?: string;
-  readonly dryRun?: boolean;
 }
 
 /** What became of a deletion: the object as it last was, and whether it is gone. */
@@ -127,10 +111,7 @@ export class Objects {
     options.manage?.(object, before);
     const next = normal(resource, object);
     if (sameButManagers(next, before)) return current;
-    if (isReleased(next)) {
-      if (options.dryRun) return made(resource, namespace, name, next);
-      return this.#remove(resource, namespace, name, next);
-    }
+    if (isReleased(next)) return this.#gone(resource, namespace, name, next, options.dryRun);
     return this.#write(resource, namespace, name, next, options.dryRun);
   }
 
@@ -167,38 +148,14 @@ export class Objects {
   delete(resource: Resource, namespace: string, name: string, options: DeleteOptions): Deleted {
     const current = this.get(resource, namespace, name);
     const object = copy(current.object);
-    const { metadata } = object;
-    const { preconditions } = options;
-    checkPreconditions(resource, name, metadata, preconditions);
+    checkPreconditions(resource, name, object.metadata, options.preconditions);
     if (resource.kind === "Namespace" && IMMORTAL.includes(name))
       throw forbidden(resource, name, "this namespace may not be deleted");
     const dryRun = options.dryRun === true;
-    const already = metadata.deletionTimestamp !== undefined;
-    if (already && resource.kind === "Namespace") return { stored: current, gone: false };
-    const left = metadata.deletionGracePeriodSeconds ?? 0;
-    const graceful = resource.kind === "Pod" && (!already || left > 0);
-    let grace = 0;
-    if (graceful) {
-      const asked = options.gracePeriodSeconds;
-      const sooner = asked !== undefined && Math.max(asked, -1) < left;
-      // What ends already may end sooner, but not otherwise.
-      if (already && !sooner) return { stored: current, gone: false };
-      grace = podGrace(object as Pod, asked);
-    }
-    metadata.finalizers = deletionFinalizers(resource, metadata.finalizers ?? [], options.propagationPolicy);
-    const held = metadata.finalizers.length > 0 || resource.kind === "Namespace";
-    if (graceful || (held && !already)) {
-      const until = deadline(metadata, grace);
-      metadata.deletionTimestamp = timestamp(until.at);
-      metadata.deletionGracePeriodSeconds = until.grace;
-      if (!already && resource.generations) metadata.generation = (metadata.generation ?? 0) + 1;
-    }
-    if (resource.kind === "Namespace") {
-      delete metadata.deletionGracePeriodSeconds;
-      object["status"] = { ...(object["status"] as object), phase: "Terminating" };
-    }
+    const fate = markDeleted(resource, object, options);
+    if (fate === "as it was") return { stored: current, gone: false };
     const next = normal(resource, object);
-    if (grace === 0 && !held) return { stored: this.#gone(resource, namespace, name, next, dryRun), gone: true };
+    if (fate === "gone") return { stored: this.#gone(resource, namespace, name, next, dryRun), gone: true };
     if (jsonEqual(next, normal(resource, copy(current.object)))) return { stored: current, gone: false };
     return { stored: this.#write(resource, namespace, name, next, dryRun), gone: false };
   }
@@ -295,49 +252,6 @@ function checkVersion(resource: Resource, name: string, meta: ObjectMeta, before
     throw conflict(resource, name, CHANGED);
 }
 
-function checkPreconditions(
-  resource: Resource,
-  name: string,
-  meta: ObjectMeta,
-  preconditions: DeleteOptions["preconditions"],
-): void {
-  const of = { group: resource.group, resource: resource.kind };
-  const { uid, resourceVersion } = preconditions ?? {};
-  if (uid !== undefined && uid !== meta.uid)
-    throw conflict(
-      of,
-      name,
-      `the UID in the precondition (${uid}) does not match the UID in record (${meta.uid}). The object might have been deleted and then recreated`,
-    );
-  if (resourceVersion !== undefined && resourceVersion !== meta.resourceVersion)
-    throw conflict(
-      of,
-      name,
-      `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${meta.resourceVersion}). The object might have been modified`,
-    );
-}
-
-/** When an object's grace ends. A shorter one counts from the first request, but never ends in the past. */
-function deadline(meta: ObjectMeta, grace: number): { at: Date; grace: number } {
-  const now = Date.now();
-  if (meta.deletionTimestamp === undefined) return { at: new Date(now + grace * 1000), grace };
-  const from = Date.parse(meta.deletionTimestamp) - (meta.deletionGracePeriodSeconds ?? 0) * 1000;
-  const at = from + grace * 1000;
-  return at < now ? { at: new Date(now), grace: Math.min(grace, 1) } : { at: new Date(at), grace };
-}
-
-/** The finalizers of an object that is deleted: the policy asked for wins over what the object has. */
-function deletionFinalizers(resource: Resource, before: readonly string[], policy: string | undefined): string[] {
-  const ours = [ORPHANS_DEPENDENTS, DELETES_DEPENDENTS];
-  const others = before.filter((finalizer) => !ours.includes(finalizer));
-  if (resource.storedAs === "events") return others;
-  const own = before.find((finalizer) => ours.includes(finalizer));
-  const asked = { Orphan: ORPHANS_DEPENDENTS, Foreground: DELETES_DEPENDENTS, Background: undefined };
-  const wanted = policy === undefined ? own : asked[policy as keyof typeof asked];
-  if (wanted === own) return [...before];
-  return wanted === undefined ? others : [...others, wanted];
-}
-
 /** All but metadata and status. */
 function specChanged(object: AnyObject, before: AnyObject): boolean {
   const rest = ({ metadata: _m, status: _s, kind: _k, apiVersion: _a, ...others }: AnyObject): unknown => others;
@@ -352,20 +266,4 @@ function sameButManagers(next: AnyObject, before: AnyObject): boolean {
     return { ...object, metadata: { ...metadata, managers } };
   };
   return jsonEqual(plain(next), plain(before));
-}
-
-/** Marked for deletion, its grace over and no finalizer left: the update that made it so deletes it. */
-function isReleased({ metadata }: AnyObject): boolean {
-  return (
-    metadata.deletionTimestamp !== undefined &&
-    (metadata.finalizers ?? []).length === 0 &&
-    (metadata.deletionGracePeriodSeconds ?? 1) === 0
-  );
-}
-
-/** The seconds a Pod has to end: none where no kubelet has it, or where it has ended already. */
-function podGrace(pod: Pod, asked: number | undefined): number {
-  if (!pod.spec?.nodeName || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return 0;
-  const grace = asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;
-  return grace < 0 ? 1 : grace;
 }

@@ -1,11 +1,12 @@
 import type { ServerResponse } from "node:http";
 import { isRecord, timestamp, withCondition, type Pod } from "#k8s";
 import { readBody } from "./body.ts";
+import type { DeleteOptions } from "./deletion.ts";
 import { FieldErrors } from "./field-errors.ts";
 import { pods } from "./kinds/pod.ts";
 import type { AnyObject } from "./kinds/resource.ts";
 import { withStatus } from "./node-lifecycle.ts";
-import type { DeleteOptions, Objects } from "./objects.ts";
+import type { Objects } from "./objects.ts";
 import { sendJson } from "./respond.ts";
 import type { ApiRequest } from "./router.ts";
 import { StatusError, badRequest, conflict } from "./status.ts";

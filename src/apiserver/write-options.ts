@@ -3,7 +3,7 @@ import { decode } from "#k8s";
 import { readBody, type Validation } from "./body.ts";
 import { FieldErrors } from "./field-errors.ts";
 import { flag, integer } from "./list-options.ts";
-import type { DeleteOptions } from "./objects.ts";
+import type { DeleteOptions } from "./deletion.ts";
 import type { ApiRequest } from "./router.ts";
 import { badRequest } from "./status.ts";
 
