@@ -8,6 +8,7 @@ export { applyFields, noteLastApplied } from "./apply-fields.ts";
 export { recordUpdate, type FieldManager, type ManagedFieldsEntry } from "./managed-fields.ts";
 export { isRecord, jsonEqual, mergePatch } from "./merge-patch.ts";
 export { containersOf, isTerminating, withCondition, type AnyContainer } from "./meta.ts";
+export { aggregateRequests, podTotals, qosClass } from "./pod-resources.ts";
 export {
   canonicalQuantity,
   formatQuantity,

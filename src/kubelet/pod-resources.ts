@@ -1,5 +1,5 @@
-import type { Pod } from "#k8s";
-import { type AnyContainer, isSidecar, qosOf, specOf, wholeOf } from "./pod.ts";
+import { type Pod, podTotals } from "#k8s";
+import { type AnyContainer, qosOf, specOf, wholeOf } from "./pod.ts";
 import { parseQuantity } from "./quantity.ts";
 
 /** Cores, bytes, and whatever else is counted, by name. */
@@ -7,33 +7,9 @@ export type Amounts = Readonly<Record<string, number>>;
 
 type Kind = "requests" | "limits";
 
-/**
- * What a Pod as a whole requests, or is limited to: the sum of its containers, or what its init containers need one after
- * another where that is more, and its overhead. What `spec.resources` says of the whole Pod goes before all of these.
- */
-export function podAmounts(pod: Pod, kind: Kind): Amounts {
-  const spec = specOf(pod);
-  const total = new Map<string, number>();
-  const most = new Map<string, number>();
-  const sidecars = new Map<string, number>();
-  for (const container of spec.containers) add(total, amountsOf(container, kind));
-  for (const container of spec.initContainers ?? []) {
-    const own = amountsOf(container, kind);
-    if (isSidecar(container)) {
-      add(total, own);
-      add(sidecars, own);
-      raise(most, Object.fromEntries(sidecars));
-    } else {
-      const beside = new Map(sidecars);
-      add(beside, own);
-      raise(most, Object.fromEntries(beside));
-    }
-  }
-  raise(total, Object.fromEntries(most));
-  const overhead = amounts(spec.overhead);
-  add(total, kind === "requests" ? overhead : pick(overhead, ([name]) => (total.get(name) ?? 0) > 0));
-  return { ...Object.fromEntries(total), ...pick(podLevel(pod, kind), ([, amount]) => amount > 0) };
-}
+/** What a Pod as a whole requests, or is limited to. */
+export const podAmounts = (pod: Pod, kind: Kind): Amounts =>
+  Object.fromEntries(Object.entries(podTotals(pod, kind)).map(([name, { nano }]) => [name, Number(nano) / 1e9]));
 
 /** What a container requests; a limit without a request is one. */
 function amountsOf({ resources }: AnyContainer, kind: Kind): Amounts {
@@ -82,14 +58,3 @@ function amounts(quantities: Readonly<Record<string, unknown>> | undefined): Amo
   );
   return Object.fromEntries(parsed);
 }
-
-function add(to: Map<string, number>, more: Amounts): void {
-  for (const [name, amount] of Object.entries(more)) to.set(name, (to.get(name) ?? 0) + amount);
-}
-
-function raise(to: Map<string, number>, least: Amounts): void {
-  for (const [name, amount] of Object.entries(least)) to.set(name, Math.max(to.get(name) ?? 0, amount));
-}
-
-const pick = (from: Amounts, test: (entry: [string, number]) => boolean): Amounts =>
-  Object.fromEntries(Object.entries(from).filter(test));

@@ -1,5 +1,4 @@
-import type { Node, Pod } from "#k8s";
-import { parseQuantity, tolerates } from "#k8s";
+import { type Node, parseQuantity, type Pod, podTotals, tolerates } from "#k8s";
 
 /** Why a Pod cannot run on a node, in the words of a `FailedScheduling` event; undefined where it can. */
 export function misfit(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
@@ -64,21 +63,15 @@ function lacking(pod: Pod, node: Node, others: readonly Pod[]): string | undefin
   const allocatable = node.status?.allocatable ?? {};
   const limit = (name: string): bigint => nano(allocatable[name]);
   if (allocatable.pods !== undefined && BigInt(here.length + 1) * NANO > limit("pods")) return "Too many pods";
+  const wanted = podTotals(pod, "requests");
+  const taken = here.map((other) => podTotals(other, "requests"));
   for (const resource of ["cpu", "memory", "ephemeral-storage"]) {
-    const asked = requestOf(pod, resource);
+    const asked = wanted[resource]?.nano ?? 0n;
     if (asked === 0n) continue;
-    const used = here.reduce((sum, other) => sum + requestOf(other, resource), 0n);
+    const used = taken.reduce((sum, other) => sum + (other[resource]?.nano ?? 0n), 0n);
     if (used + asked > limit(resource)) return `Insufficient ${resource}`;
   }
   return undefined;
-}
-
-/** The sum over containers, or what the hungriest init container asks for. */
-function requestOf(pod: Pod, resource: string): bigint {
-  const of = (container: { resources?: { requests?: Record<string, string> } }): bigint =>
-    nano(container.resources?.requests?.[resource]);
-  const sum = (pod.spec?.containers ?? []).reduce((total, container) => total + of(container), 0n);
-  return (pod.spec?.initContainers ?? []).map(of).reduce((most, one) => (one > most ? one : most), sum);
 }
 
 function nano(quantity: string | undefined): bigint {

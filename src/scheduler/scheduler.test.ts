@@ -98,6 +98,19 @@ test("requests are added up, and the end of a Pod makes room", async () => {
   assert.equal(await at.bound("two"), "small");
 });
 
+test("sidecars, overhead and what a whole Pod requests take room too", async () => {
+  await using at = await cluster();
+  at.node("small");
+  const asks = (name: string, cpu: string) => ({ name, image: "busybox", resources: { requests: { cpu } } });
+  const containers = [asks("a", "1500m")];
+  at.pod("sidecar", { containers, initContainers: [{ ...asks("s", "600m"), restartPolicy: "Always" }] });
+  at.pod("heavy", { containers, overhead: { cpu: "600m" } });
+  at.pod("whole", { containers: [asks("a", "100m")], resources: { requests: { cpu: "2100m" } } });
+  for (const name of ["sidecar", "heavy", "whole"]) assert.match(await at.refused(name), /1 Insufficient cpu\.$/);
+  at.pod("light", { containers });
+  assert.equal(await at.bound("light"), "small");
+});
+
 test("required node affinity and cordons are kept", async () => {
   await using at = await cluster();
   at.node("cordoned", { spec: { unschedulable: true } });

@@ -4,12 +4,12 @@ import {
   type KubeObject,
   type Pod,
   type PodStatus,
+  qosClass,
   type ServiceAccount,
 } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { mountApiAccess, ROOT_CA } from "../pods/api-access.ts";
 import { alwaysPullImages, setPriority, tolerateLostNodes } from "../pods/admission.ts";
-import { qosClass } from "../pods/aggregate.ts";
 import { MIRROR } from "../pods/annotations.ts";
 import { defaultPod, defaultPodSpec } from "../pods/defaults.ts";
 import { dropAlphaFields, dropImageVolumes, keepGenerations, mergeLabelKeys } from "../pods/prepare.ts";

@@ -1,4 +1,5 @@
 import {
+  aggregateRequests,
   formatQuantity,
   parseQuantity,
   type AnyContainer,
@@ -7,7 +8,6 @@ import {
   type PodSpec,
   type Probe,
 } from "#k8s";
-import { aggregateRequests } from "./aggregate.ts";
 import { defaultVolume, type PodFeatures } from "./default-volume.ts";
 import { defaultPullPolicy } from "./pull-policy.ts";
 import { containersWithPaths } from "./rules.ts";

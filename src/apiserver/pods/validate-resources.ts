@@ -1,7 +1,6 @@
-import { parseQuantity, type AnyContainer, type PodSpec, type ResourceRequirements } from "#k8s";
+import { aggregateRequests, parseQuantity, type AnyContainer, type PodSpec, type ResourceRequirements } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 import { dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors } from "../names.ts";
-import { aggregateRequests } from "./aggregate.ts";
 import { internalValue } from "./go-dump.ts";
 import { AT_LEAST_ZERO } from "./rules.ts";
 
