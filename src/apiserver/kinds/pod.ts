@@ -1,16 +1,9 @@
-import {
-  containersOf,
-  type ContainerStatus,
-  type KubeObject,
-  type Pod,
-  type PodStatus,
-  qosClass,
-  type ServiceAccount,
-} from "#k8s";
+import { containersOf, qosClass, type KubeObject, type Pod, type PodStatus, type ServiceAccount } from "#k8s";
 import { subdomainName } from "../meta.ts";
 import { mountApiAccess, ROOT_CA } from "../pods/api-access.ts";
 import { alwaysPullImages, setPriority, tolerateLostNodes } from "../pods/admission.ts";
 import { MIRROR } from "../pods/annotations.ts";
+import { podCells } from "../pods/cells.ts";
 import { defaultPod, defaultPodSpec } from "../pods/defaults.ts";
 import { dropAlphaFields, dropImageVolumes, keepGenerations, mergeLabelKeys } from "../pods/prepare.ts";
 import { keepEphemeral, validateEphemeralUpdate, validatePodUpdate } from "../pods/update.ts";
@@ -18,7 +11,7 @@ import { validatePod } from "../pods/validate-spec.ts";
 import { validateStatusUpdate } from "../pods/validate-status.ts";
 import { validateTemplate } from "../pods/validate-template.ts";
 import { podWarnings, templateWarnings } from "../pods/warnings.ts";
-import { AGE, NAME, ageOf, column } from "./columns.ts";
+import { AGE, NAME, column } from "./columns.ts";
 import { ALL_VERBS, type AnyObject, type Resource } from "./resource.ts";
 
 /** Metadata that only an update of the whole Pod changes. */
@@ -156,93 +149,6 @@ export const pods: Resource = {
   ],
   cells: (object, now) => podCells(object as Pod, now),
 };
-
-const isSidecar = (pod: Pod, name: string): boolean =>
-  (pod.spec?.initContainers ?? []).some(
-    (container) => container.name === name && (container as { restartPolicy?: string }).restartPolicy === "Always",
-  );
-
-function podCells(pod: Pod, now: Date): unknown[] {
-  const { status = {}, spec } = pod;
-  let ready = 0;
-  let total = spec?.containers.length ?? 0;
-  let restarts = 0;
-  let last: string | undefined;
-  const seen = (container: ContainerStatus): void => {
-    restarts += container.restartCount;
-    const finished = container.lastState?.terminated?.finishedAt;
-    if (finished !== undefined && finished !== null && (last === undefined || finished > last)) last = finished;
-  };
-  const sidecars = (spec?.initContainers ?? []).filter((container) => isSidecar(pod, container.name));
-  total += sidecars.length;
-  let reason = status.reason ?? status.phase ?? "";
-  const gated = status.conditions?.some((c) => c.type === "PodScheduled" && c.reason === "SchedulingGated");
-  if (gated === true) reason = "SchedulingGated";
-
-  let initializing = false;
-  for (const [i, container] of (status.initContainerStatuses ?? []).entries()) {
-    seen(container);
-    const { terminated, waiting } = container.state ?? {};
-    const sidecar = isSidecar(pod, container.name);
-    if (terminated?.exitCode === 0) continue;
-    if (sidecar && (container as { started?: boolean }).started === true) {
-      if (container.ready) ready++;
-      continue;
-    }
-    if (terminated !== undefined) {
-      reason = terminated.reason
-        ? `Init:${terminated.reason}`
-        : terminated.signal
-          ? `Init:Signal:${terminated.signal}`
-          : `Init:ExitCode:${terminated.exitCode}`;
-    } else if (waiting?.reason && waiting.reason !== "PodInitializing") reason = `Init:${waiting.reason}`;
-    else reason = `Init:${i}/${spec?.initContainers?.length ?? 0}`;
-    initializing = true;
-    break;
-  }
-  const initialized = status.conditions?.some((c) => c.type === "Initialized" && c.status === "True") === true;
-  if (!initializing || initialized) {
-    // Once it runs, a Pod is judged by what keeps running.
-    const beside = (status.initContainerStatuses ?? []).filter((container) => isSidecar(pod, container.name));
-    restarts = 0;
-    last = undefined;
-    for (const container of beside) seen(container);
-    let running = false;
-    for (const container of (status.containerStatuses ?? []).toReversed()) {
-      seen(container);
-      const { terminated, waiting, running: runs } = container.state ?? {};
-      if (waiting?.reason) reason = waiting.reason;
-      else if (terminated?.reason) reason = terminated.reason;
-      else if (terminated !== undefined)
-        reason = terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`;
-      else if (container.ready && runs !== undefined) {
-        running = true;
-        ready++;
-      }
-    }
-    if (reason === "Completed" && running)
-      reason =
-        status.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true ? "Running" : "NotReady";
-  }
-  const ended = status.phase === "Succeeded" || status.phase === "Failed";
-  if (pod.metadata?.deletionTimestamp !== undefined && status.reason === "NodeLost") reason = "Unknown";
-  else if (pod.metadata?.deletionTimestamp !== undefined && !ended) reason = "Terminating";
-  const gates = spec?.readinessGates ?? [];
-  const passed = gates.filter((gate) =>
-    status.conditions?.some((c) => c.type === gate.conditionType && c.status === "True"),
-  ).length;
-  return [
-    pod.metadata?.name ?? "",
-    `${ready}/${total}`,
-    reason,
-    restarts > 0 && last !== undefined ? `${restarts} (${ageOf(last, now)} ago)` : String(restarts),
-    ageOf(pod.metadata?.creationTimestamp, now),
-    status.podIPs?.[0]?.ip || status.podIP || "<none>",
-    spec?.nodeName || "<none>",
-    status.nominatedNodeName || "<none>",
-    gates.length === 0 ? "<none>" : `${passed}/${gates.length}`,
-  ];
-}
 
 export const podTemplates: Resource = {
   group: "",
