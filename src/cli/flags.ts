@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import { Failure } from "#base";
 import { checkWatermarks, type Watermark, type Watermarks } from "#engine";
-import type { Places } from "./parts.ts";
+import { VERIFICATION_POLICIES, type ImageAccess, type Places } from "./parts.ts";
 
 /** The flags that every command takes. */
 export function withPlaces(command: Command): Command {
@@ -46,7 +47,44 @@ export function withNode(command: Command, evictionHard?: string): Command {
       : new Option("--eviction-hard <list>", what).default(thresholds(evictionHard), evictionHard);
   return command
     .addOption(new Option("--node-name <name>", "the name of this node").argParser(nodeName).default(defaultNodeName()))
-    .addOption(evict.argParser(thresholds));
+    .addOption(evict.argParser(thresholds))
+    .option(
+      "--image-credential-provider-config <file>",
+      "a CredentialProviderConfig: which programs give registry logins",
+    )
+    .option("--image-credential-provider-bin-dir <dir>", "where these programs are")
+    .addOption(
+      new Option(
+        "--image-pull-credentials-verification-policy <policy>",
+        "which images that are here a Pod may only use if it shows a login (default: NeverVerifyPreloadedImages)",
+      ).choices(VERIFICATION_POLICIES),
+    )
+    .option(
+      "--preloaded-images-verification-allowlist <list>",
+      "such as quay.io/team/*: those that NeverVerifyAllowlistedImages lets everybody use",
+    );
+}
+
+/** @throws Failure INVALID_CREDENTIAL_PROVIDERS */
+export function imageAccessOf(options: Readonly<Record<string, unknown>>): ImageAccess {
+  const text = (name: string): string | undefined => options[name] as string | undefined;
+  const [configFile, binDir] = [text("imageCredentialProviderConfig"), text("imageCredentialProviderBinDir")];
+  if ((configFile === undefined) !== (binDir === undefined))
+    throw new Failure(
+      "INVALID_ARGUMENT",
+      "INVALID_CREDENTIAL_PROVIDERS",
+      "credential providers need both --image-credential-provider-config and --image-credential-provider-bin-dir",
+    );
+  const policy = text(
+    "imagePullCredentialsVerificationPolicy",
+  ) as ImageAccess["imagePullCredentialsVerificationPolicy"];
+  const allowlist = text("preloadedImagesVerificationAllowlist");
+  return {
+    ...(configFile === undefined ? {} : { imageCredentialProviderConfigFile: resolve(configFile) }),
+    ...(binDir === undefined ? {} : { imageCredentialProviderBinDir: resolve(binDir) }),
+    ...(policy === undefined ? {} : { imagePullCredentialsVerificationPolicy: policy }),
+    ...(allowlist === undefined ? {} : { preloadedImagesVerificationAllowlist: allowlist.split(",") }),
+  };
 }
 
 export function withWatermarks(command: Command, high: string, low: string): Command {

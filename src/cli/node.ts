@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { Failure } from "#base";
 import {
   DESK_THRESHOLDS,
+  imageAccessOf,
   placesOf,
   watermarksOf,
   withApiServer,
@@ -99,7 +100,11 @@ export function addNodeCommands(program: Command, parts: Parts, streams: Streams
 
 function nodeFlags(options: Options): NodeFlags {
   const evictionHard = options["evictionHard"] as NodeFlags["evictionHard"];
-  return { nodeName: String(options["nodeName"]), ...(evictionHard === undefined ? {} : { evictionHard }) };
+  return {
+    nodeName: String(options["nodeName"]),
+    imageAccess: imageAccessOf(options),
+    ...(evictionHard === undefined ? {} : { evictionHard }),
+  };
 }
 
 function volumeFlags(options: Options): VolumeFlags {

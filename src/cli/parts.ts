@@ -21,9 +21,25 @@ export interface ApiServerFlags {
 
 export interface NodeFlags {
   readonly nodeName: string;
+  readonly imageAccess: ImageAccess;
   /** How little of what may be left before Pods are evicted; absent: upstream's thresholds. */
   readonly evictionHard?: Readonly<Record<string, string>>;
 }
+
+/** Who may use the images of a node, and who gives logins for them, as upstream's kubelet configuration names it. */
+export interface ImageAccess {
+  readonly imageCredentialProviderConfigFile?: string;
+  readonly imageCredentialProviderBinDir?: string;
+  readonly imagePullCredentialsVerificationPolicy?: (typeof VERIFICATION_POLICIES)[number];
+  readonly preloadedImagesVerificationAllowlist?: readonly string[];
+}
+
+export const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
 
 export interface KubeletFlags extends NodeFlags {
   /** The kubeconfig to reach the API server with. */

@@ -242,6 +242,22 @@ suite("up", () => {
     assert.equal(flags.watermarks, undefined);
   });
 
+  test("who may use images, and who gives logins, reaches it; half of it is refused", async () => {
+    const { called } = await orlop(
+      "up --image-credential-provider-config /p.yaml --image-credential-provider-bin-dir /bin --image-pull-credentials-verification-policy NeverVerifyAllowlistedImages --preloaded-images-verification-allowlist quay.io/a,quay.io/b/*",
+    );
+    assert.deepEqual(called.up[0]?.imageAccess, {
+      imageCredentialProviderConfigFile: "/p.yaml",
+      imageCredentialProviderBinDir: "/bin",
+      imagePullCredentialsVerificationPolicy: "NeverVerifyAllowlistedImages",
+      preloadedImagesVerificationAllowlist: ["quay.io/a", "quay.io/b/*"],
+    });
+    const half = await orlop("up --image-credential-provider-config /p.yaml");
+    assert.equal(half.code, 1);
+    assert.match(half.err, /--image-credential-provider-bin-dir/);
+    assert.equal((await orlop("up --image-pull-credentials-verification-policy Sometimes")).code, 2);
+  });
+
   test("what must be left of the machine reaches it, and what is no threshold names the flag", async () => {
     const list = "--eviction-hard=memory.available<5%,nodefs.available<1Gi";
     const { called } = await orlop(`up ${list}`);

@@ -53,7 +53,10 @@ export async function kubelet(places: Places, flags: KubeletFlags, say: Say, sig
       renewServerCertificate: certificate,
       clientCa: api.ca ?? pki.ca,
       kernel: linuxKernel(),
-      config: flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard },
+      config: {
+        ...flags.imageAccess,
+        ...(flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard }),
+      },
       log,
     }),
   );

@@ -63,7 +63,10 @@ export async function up(places: Places, flags: UpFlags, say: Say, signal: Abort
       clientCa: control.pki.ca,
       apiAddress,
       kernel: linuxKernel(),
-      config: flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard },
+      config: {
+        ...flags.imageAccess,
+        ...(flags.evictionHard === undefined ? {} : { evictionHard: flags.evictionHard }),
+      },
       log,
     }),
   );
