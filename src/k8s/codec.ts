@@ -168,7 +168,7 @@ function base64(text: string): string {
 const RFC3339 = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/;
 
 /** RFC 3339 in UTC, to the second or to the microsecond. Throws Failure `TYPE_MISMATCH`. */
-export function canonicalTime(text: string, micro = false): string {
+function canonicalTime(text: string, micro = false): string {
   const match = RFC3339.exec(text);
   const millis = Date.parse(text);
   if (match === null || Number.isNaN(millis))
@@ -181,8 +181,8 @@ export function canonicalTime(text: string, micro = false): string {
   return micro ? `${seconds}.${(match[3] ?? "").padEnd(6, "0").slice(0, 6)}Z` : `${seconds}Z`;
 }
 
-/** Now, as objects carry it. */
-export function timestamp(date: Date = new Date(), micro = false): string {
-  const text = date.toISOString();
+/** Now, or another time (a number: milliseconds since the epoch), as objects carry it: whole seconds, or `micro`. */
+export function timestamp(date: Date | number = new Date(), micro = false): string {
+  const text = new Date(date).toISOString();
   return micro ? `${text.slice(0, 23)}000Z` : `${text.slice(0, 19)}Z`;
 }

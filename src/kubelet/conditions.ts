@@ -1,6 +1,5 @@
-import type { ContainerStatus, Pod, PodCondition } from "#k8s";
+import { type ContainerStatus, type Pod, type PodCondition, timestamp } from "#k8s";
 import { isSidecar, specOf } from "./pod.ts";
-import { seconds } from "./time.ts";
 
 export interface ConditionsInput {
   readonly pod: Pod;
@@ -49,7 +48,7 @@ export function conditionsOf({ pod, phase, init, apps, hasSandbox, now }: Condit
       ...(generation === undefined ? {} : { observedGeneration: generation }),
       lastProbeTime: null as unknown as NonNullable<PodCondition["lastProbeTime"]>,
       lastTransitionTime:
-        before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : seconds(now),
+        before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : timestamp(now),
     };
   });
   return [...own, ...old.filter(({ type }) => !(type in verdicts))];

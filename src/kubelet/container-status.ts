@@ -1,9 +1,8 @@
-import type { ContainerState, ContainerStatus, VolumeMountStatus } from "#k8s";
+import { type ContainerState, type ContainerStatus, type VolumeMountStatus, timestamp } from "#k8s";
 import { type ContainerEntry, entriesOf, isSidecar, specOf, statusOf } from "./pod.ts";
 import type { ContainerView } from "./pod-view.ts";
 import { isRecursivelyReadOnly } from "./recursive-read-only.ts";
 import type { StatusInput } from "./status.ts";
-import { seconds } from "./time.ts";
 
 /** The end of a container that ran when it was last seen and is not there any more. */
 const LOST: ContainerState = {
@@ -146,5 +145,5 @@ type Time = NonNullable<NonNullable<ContainerState["running"]>["startedAt"]>;
 
 /** CRI's nanoseconds as the API writes times: whole seconds. */
 function time(nanoseconds: bigint): Time {
-  return seconds(Number(nanoseconds / 1_000_000n));
+  return timestamp(Number(nanoseconds / 1_000_000n));
 }

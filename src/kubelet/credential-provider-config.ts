@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Failure } from "#base";
+import { Failure, messageOf } from "#base";
 import { parseYaml } from "#k8s";
 import { milliseconds } from "./go-duration.ts";
 
@@ -37,8 +37,11 @@ const VERSIONS = ["v1", "v1alpha1", "v1beta1"].map((version) => `credentialprovi
 export async function readCredentialProviders(configFile: string, binDir: string): Promise<CredentialProvider[]> {
   const refuse = (field: string, why: string): Failure =>
     new Failure("INVALID_ARGUMENT", "BAD_CREDENTIAL_PROVIDER", `${configFile}: ${field}: ${why}`);
-  const config = parseYaml(await readFile(configFile, "utf8")) as
-    { readonly providers?: readonly Written[] } | undefined;
+  const text = await readFile(configFile, "utf8").catch((error: unknown) => {
+    const why = `the credential provider configuration cannot be read: ${messageOf(error)}`;
+    throw new Failure("INVALID_ARGUMENT", "BAD_CREDENTIAL_PROVIDER", why);
+  });
+  const config = parseYaml(text) as { readonly providers?: readonly Written[] } | undefined;
   if (!config?.providers?.length) throw refuse("providers", "Required value: at least 1 item in plugins is required");
 
   const found: CredentialProvider[] = [];

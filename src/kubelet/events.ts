@@ -1,8 +1,7 @@
 import { isFailure, type Log, messageOf } from "#base";
-import type { Event, KubeObject, ObjectReference, Pod } from "#k8s";
+import { type Event, type KubeObject, type ObjectReference, type Pod, timestamp } from "#k8s";
 import { type KubeClient, kubePath } from "#wire";
 import { namespaceOf } from "./pod.ts";
-import { seconds } from "./time.ts";
 
 export type EventType = "Normal" | "Warning";
 
@@ -61,7 +60,7 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
 
   const write = async (key: string, about: ObjectReference, type: EventType, reason: string, message: string) => {
     const namespace = about.namespace ?? "default";
-    const time = seconds(now());
+    const time = timestamp(now());
     const old = written.get(key);
     if (old) {
       try {
@@ -97,7 +96,7 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
     const old = written.get(key);
     if (!old) return;
     const path = kubePath("v1", "events", { namespace: about.namespace ?? "default", name: old.name });
-    await client.patch(path, { message, lastTimestamp: seconds(now()) }, "strategic");
+    await client.patch(path, { message, lastTimestamp: timestamp(now()) }, "strategic");
   };
 
   const enqueue = (key: string, about: ObjectReference, type: EventType, reason: string, message: string): void => {

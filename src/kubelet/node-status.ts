@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isFailure, type Log, messageOf } from "#base";
-import type { Node, NodeStatus } from "#k8s";
+import { type Node, type NodeStatus, timestamp } from "#k8s";
 import { type KubeClient, kubePath } from "#wire";
 import type { Runtime } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";
@@ -9,7 +9,6 @@ import type { Machine } from "./machine.ts";
 import type { Amounts } from "./pod-resources.ts";
 import { binary } from "./quantity.ts";
 import type { Pressure } from "./thresholds.ts";
-import { seconds } from "./time.ts";
 
 export const KUBELET_VERSION = "v1.36.0";
 
@@ -230,8 +229,8 @@ function nodeStatus(options: NodeOptions, old: Node | undefined, problems: reado
       status,
       reason,
       message,
-      lastHeartbeatTime: seconds(now()),
-      lastTransitionTime: before?.status === status ? before.lastTransitionTime : seconds(now()),
+      lastHeartbeatTime: timestamp(now()),
+      lastTransitionTime: before?.status === status ? before.lastTransitionTime : timestamp(now()),
     };
   };
   const ready = problems.length === 0;

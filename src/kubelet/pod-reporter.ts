@@ -1,5 +1,5 @@
 import { isFailure } from "#base";
-import type { Pod, PodStatus } from "#k8s";
+import { type Pod, type PodStatus, timestamp } from "#k8s";
 import { kubePath } from "#wire";
 import type { PinnedImage } from "./container-config.ts";
 import type { Kubelet } from "./context.ts";
@@ -9,7 +9,6 @@ import type { Prober } from "./prober.ts";
 import { type ForcedEnd, podStatus, type Waiting } from "./status.ts";
 import { statusPatch, withOwnStatus } from "./status-patch.ts";
 import { terminationMessage } from "./termination-message.ts";
-import { seconds } from "./time.ts";
 
 export interface Observed {
   readonly view: PodView;
@@ -44,7 +43,7 @@ export class PodReporter {
 
   /** When this node took the Pod on, as the API writes times. */
   get startTime(): string {
-    return (this.#status ?? this.#pod().status)?.startTime ?? seconds(this.#kubelet.now());
+    return (this.#status ?? this.#pod().status)?.startTime ?? timestamp(this.#kubelet.now());
   }
 
   async make({ view, ...observed }: Observed): Promise<PodStatus> {

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { timestamp } from "#k8s";
 import { formatReference, parseReference } from "#oci";
 import { allowsWithoutProof, type VerificationPolicy } from "./allowlist.ts";
 import type { AuthInit } from "./cri.ts";
 import { RecordFiles } from "./record-files.ts";
-import { seconds } from "./time.ts";
 
 /** One login for a pull, and the Secret it is from; without one it is the node's own, and every Pod of the node may use it. */
 export interface PullCredential {
@@ -88,7 +88,7 @@ export async function openPullRecords(options: PullRecordOptions): Promise<PullR
     const old = await pulled.read(imageId);
     const access = change(old?.credentialMapping?.[name] ?? {});
     await pulled.write(imageId, {
-      lastUpdatedTime: seconds(now()),
+      lastUpdatedTime: timestamp(now()),
       imageRef: imageId,
       credentialMapping: { ...old?.credentialMapping, [name]: access },
     });

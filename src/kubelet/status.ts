@@ -1,11 +1,10 @@
-import type { ContainerStatus, Pod, PodCondition, PodStatus } from "#k8s";
+import { type ContainerStatus, type Pod, type PodCondition, type PodStatus, timestamp } from "#k8s";
 import { conditionsOf } from "./conditions.ts";
 import type { PinnedImage } from "./container-config.ts";
 import { containerStatus } from "./container-status.ts";
 import { phaseOf } from "./phase.ts";
 import { type ContainerKind, entriesOf, isTerminal, qosOf, specOf } from "./pod.ts";
 import { type ContainerView, type PodView, readySandbox } from "./pod-view.ts";
-import { seconds } from "./time.ts";
 
 /** Why a container does not run yet, as its state shows it. */
 export interface Waiting {
@@ -89,7 +88,7 @@ function withDisruption({ pod, failed, now }: StatusInput, conditions: PodCondit
     reason: "TerminationByKubelet",
     message: failed.message,
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    lastTransitionTime: seconds(now),
+    lastTransitionTime: timestamp(now),
   };
   return [...conditions, condition];
 }

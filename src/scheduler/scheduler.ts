@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { isFailure, type Log, messageOf } from "#base";
-import type { Event, Node, Pod } from "#k8s";
+import { type Event, type Node, type Pod, timestamp } from "#k8s";
 import { createKubeClient, type KubeClient, type KubeClientOptions, kubePath, startInformer } from "#wire";
 import { misfit } from "./fit.ts";
 
@@ -129,7 +129,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<AsyncDi
       reason: "Unschedulable",
       message,
       lastProbeTime: null,
-      lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+      lastTransitionTime: timestamp(),
     };
     await client.patch(
       kubePath("v1", "pods", at),
@@ -140,7 +140,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<AsyncDi
 
   const event = async (pod: Pod, type: string, reason: string, message: string): Promise<void> => {
     const { name = "", namespace = "default", uid = "" } = pod.metadata ?? {};
-    const time = new Date().toISOString();
+    const time = timestamp();
     const body: Event = {
       apiVersion: "v1",
       kind: "Event",
@@ -152,8 +152,8 @@ export async function startScheduler(options: SchedulerOptions): Promise<AsyncDi
       source: { component: NAME },
       reportingComponent: NAME,
       reportingInstance: NAME,
-      firstTimestamp: time.replace(/\.\d+Z$/, "Z"),
-      lastTimestamp: time.replace(/\.\d+Z$/, "Z"),
+      firstTimestamp: time,
+      lastTimestamp: time,
       count: 1,
     };
     told.set(uid, message);
