@@ -7,7 +7,7 @@ import { isRegistered } from "./registered-kinds.ts";
 import { StatusError, badRequest } from "./status.ts";
 import { strictProblems } from "./strict.ts";
 
-export const ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /** The media type of a request's body, without parameters; JSON where it says nothing. */
 export function mediaTypeOf(request: ApiRequest): string {
@@ -70,7 +70,7 @@ function unrecognized(kind: string, why: string, text: string): StatusError {
 
 const SHOWN = 30;
 
-export function unsupportedBody(): StatusError {
+function unsupportedBody(): StatusError {
   return new StatusError(
     415,
     "UnsupportedMediaType",

@@ -224,7 +224,7 @@ function fromStored(resource: Resource, object: KubeObject): AnyObject {
 }
 
 /** The object as storage keeps it: every field in its place, empty ones left out, no kind. */
-export function normal(resource: Resource, object: AnyObject): AnyObject {
+function normal(resource: Resource, object: AnyObject): AnyObject {
   const {
     kind: _kind,
     apiVersion: _version,

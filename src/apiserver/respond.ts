@@ -108,7 +108,7 @@ export function objectJson(resource: Resource, stored: Stored): string {
 }
 
 /** The same without kind and version, as the items of a list are. */
-export function itemJson(resource: Resource, stored: Stored): string {
+function itemJson(resource: Resource, stored: Stored): string {
   return resource.fromStored === undefined ? stored.json : JSON.stringify(bare(resource.fromStored(stored.object)));
 }
 

@@ -17,14 +17,15 @@ import { policyOf, type ApiServerOptions } from "./options.ts";
 import { openApiRoutes } from "./openapi/index.ts";
 import { PageNotFound, accessOf, missing, unknownAccess } from "./paths.ts";
 import type { ApiHost } from "./ports.ts";
-import { sendError, sendJson, sendPlain } from "./respond.ts";
+import { sendError, sendPlain } from "./respond.ts";
 import { Router, type Access, type ApiRequest, type Match, type User } from "./router.ts";
 import { describedBy, resourceRoutes, servedBy } from "./routes.ts";
 import { core, methodNotAllowed, notFound, statusOf, StatusError } from "./status.ts";
+import { serverRoutes } from "./server-routes.ts";
 import { Storage } from "./storage.ts";
-import { streamingRoutes } from "./streaming/index.ts";
+import { streamingRoutes, type KubeletIdentity } from "./streaming/index.ts";
 import { openTokens } from "./tokens.ts";
-import { versionInfo } from "./versions.ts";
+import { KUBERNETES, versionInfo } from "./versions.ts";
 
 export interface ApiServer extends AsyncDisposable {
   readonly url: string;
@@ -78,44 +79,20 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const authenticator: Authenticator = { fixed, tokens, host: apiHost };
   const metrics = createMetrics(storage, RESOURCES);
   const router = new Router();
-  const version = versionInfo(options.emulatedVersion);
   const served = servedBy(RESOURCES);
   router.add(
     ...resourceRoutes(objects, RESOURCES, { storage, host: apiHost, tokens, fixed }),
     ...discoveryRoutes(served),
     ...(tokens.routes ?? []),
-    ...openApiRoutes(describedBy(RESOURCES), `v1.36.2`),
-    { methods: ["GET"], path: "/version", handle: (request, response) => sendJson(request, response, 200, version) },
-    ...["/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"].map((path) => ({
-      methods: ["GET"],
-      path,
-      handle: ({ query }: ApiRequest, response: ServerResponse) =>
-        sendPlain(
-          response,
-          200,
-          query.has("verbose") && !path.endsWith("/ping") ? `[+]ping ok\n${path.slice(1)} check passed\n` : "ok",
-        ),
-    })),
-    {
-      methods: ["GET"],
-      path: "/metrics",
-      handle: async (_request, response) => {
-        response.writeHead(200, { "Content-Type": metrics.contentType });
-        response.end(await metrics.text());
-      },
-    },
+    ...openApiRoutes(describedBy(RESOURCES), `v${KUBERNETES}`),
+    ...serverRoutes(versionInfo(options.emulatedVersion), metrics),
   );
-  if (pki !== undefined)
-    router.add(
-      ...streamingRoutes(apiHost, async () => {
-        const credential = await pki.clientCertificate({
-          commonName: "orlop-apiserver",
-          organizations: ["system:masters"],
-        });
-        return { ...credential, ...(kubeletCa === undefined ? {} : { ca: kubeletCa }) };
-      }),
-    );
-  else router.add(...streamingRoutes(apiHost, () => ({ cert: "", key: "" })));
+  const kubeletCredential = async (): Promise<KubeletIdentity> => {
+    if (pki === undefined) return { cert: "", key: "" };
+    const own = await pki.clientCertificate({ commonName: "orlop-apiserver", organizations: ["system:masters"] });
+    return { ...own, ...(kubeletCa === undefined ? {} : { ca: kubeletCa }) };
+  };
+  router.add(...streamingRoutes(apiHost, kubeletCredential));
 
   const closing = new AbortController();
   const server = await createServer(options);

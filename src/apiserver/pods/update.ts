@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { jsonEqual, type Container, type NodeSelectorTerm, type Pod, type PodSpec } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 import { MIRROR, validateAnnotationUpdate } from "./annotations.ts";
-import { internalSpec, internalValue } from "./go-dump.ts";
+import { internalSpec, internalValue } from "./internal.ts";
 import { unifiedDiff } from "./line-diff.ts";
 import { MAX_INT32, range, type PodRules } from "./rules.ts";
 import { plainImage } from "./validate-container.ts";

@@ -1,7 +1,7 @@
 import { aggregateRequests, parseQuantity, type AnyContainer, type PodSpec, type ResourceRequirements } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
 import { dnsLabelErrors, dnsSubdomainErrors, qualifiedNameErrors } from "../names.ts";
-import { internalValue } from "./go-dump.ts";
+import { internalValue } from "./internal.ts";
 import { AT_LEAST_ZERO } from "./rules.ts";
 
 type Named = (name: string, field: string, errors: FieldErrors) => void;

@@ -1,6 +1,6 @@
 import type { AnyContainer, PodSecurityContext, PodSpec } from "#k8s";
 import type { FieldErrors } from "../field-errors.ts";
-import { internalValue } from "./go-dump.ts";
+import { internalValue } from "./internal.ts";
 import { among, identity, sharesUsers } from "./rules.ts";
 import { descending } from "./validate-paths.ts";
 import { validateWindowsOptions } from "./validate-windows.ts";
@@ -101,7 +101,7 @@ function validateSeccomp(profile: Seccomp | undefined, field: string, errors: Fi
 const MAX_PROFILE = 4095;
 
 /** Upstream's ValidateAppArmorProfileField. */
-export function validateAppArmor(profile: AppArmor | undefined, field: string, errors: FieldErrors): void {
+function validateAppArmor(profile: AppArmor | undefined, field: string, errors: FieldErrors): void {
   if (profile === undefined) return;
   const { type, localhostProfile } = profile;
   const path = `${field}.localhostProfile`;
