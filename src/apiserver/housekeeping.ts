@@ -1,15 +1,13 @@
-import type { Log } from "#base";
-import { messageOf } from "#base";
-import { jsonEqual, type ConfigMap, type Namespace } from "#k8s";
+import { messageOf, type Log } from "#base";
 import { Collector } from "./collector.ts";
 import { forgetEvents } from "./garbage.ts";
 import { configMaps, serviceAccounts } from "./kinds/config.ts";
-import { namespaces } from "./kinds/cluster.ts";
-import type { AnyObject, Resource } from "./kinds/resource.ts";
+import type { Resource } from "./kinds/resource.ts";
+import { emptyNamespace, ensureAccount, ensureRootCa, makeFirstNamespaces } from "./namespace-upkeep.ts";
 import { NodeMonitor, taintNode } from "./node-lifecycle.ts";
 import type { Objects } from "./objects.ts";
-import { ROOT_CA } from "./pods/api-access.ts";
 import { Orphans } from "./orphans.ts";
+import { ROOT_CA } from "./pods/api-access.ts";
 import { TaintEviction } from "./taint-eviction.ts";
 
 /** How long what is silent is waited for, in milliseconds. */
@@ -23,22 +21,12 @@ export interface Patience {
 const SWEEP_EVERY = 5 * 60 * 1000;
 /** Nodes are looked at so many times while one is waited for. */
 const LOOKS = 8;
-const rootCaMap = (data: Readonly<Record<string, string>>) => ({
-  metadata: {
-    name: ROOT_CA,
-    annotations: {
-      "kubernetes.io/description":
-        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
-    },
-  },
-  data,
-});
-const FIRST = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /**
- * What Kubernetes' controllers do for every cluster: the four first namespaces, a `default` service account in each one and
- * the certificate of the authority (`rootCa`, PEM) that signs for the API server, where there is one, the taints of a node that is not Ready or cordoned, the loss of a node that is silent, of Pods that do not bear its taints, the end of a namespace once all in it is gone, of
- * what a deleted object alone owned, of Pods whose node is gone, and of old events. Disposing it stops that.
+ * What Kubernetes' controllers do for every cluster: the first namespaces, what is in each of them from the start (a service
+ * account, and `rootCa`, the certificate in PEM of the authority that signs for the API server, where there is one), the end
+ * of a namespace, of what a deleted object alone owned, of Pods whose node is gone or whose taints they do not bear, and of
+ * old events; the taints of nodes that are cordoned, not Ready or silent. Disposing it stops that.
  */
 export function keepHouse(
   objects: Objects,
@@ -60,53 +48,16 @@ export function keepHouse(
   };
   const later = (what: string, run: () => void): void => void setImmediate(() => safely(what, run));
 
-  const account = (namespace: string): void => {
-    const stored = storage.get("namespaces", "", namespace);
-    if (stored === undefined || stored.object.metadata?.deletionTimestamp !== undefined) return;
-    if (storage.get("serviceaccounts", namespace, "default") !== undefined) return;
-    objects.create(serviceAccounts, namespace, { metadata: { name: "default" } }, { dryRun: false });
-  };
+  const account = (namespace: string): void => ensureAccount(objects, namespace);
   const authority = (namespace: string): void => {
-    const stored = storage.get("namespaces", "", namespace);
-    if (rootCa === undefined || stored?.object.metadata === undefined) return;
-    if (stored.object.metadata.deletionTimestamp !== undefined) return;
-    const data = { "ca.crt": rootCa };
-    const known = storage.get("configmaps", namespace, ROOT_CA)?.object as ConfigMap | undefined;
-    if (jsonEqual(known?.data, data)) return;
-    if (known === undefined) objects.create(configMaps, namespace, rootCaMap(data), { dryRun: false });
-    else objects.put(configMaps, namespace, ROOT_CA, { ...structuredClone(known), data } as unknown as AnyObject);
+    if (rootCa !== undefined) ensureRootCa(objects, namespace, rootCa);
   };
-  const empty = (namespace: string): void => {
-    const stored = storage.get("namespaces", "", namespace);
-    if (stored?.object.metadata?.deletionTimestamp === undefined) return;
-    let left = 0;
-    for (const resource of inside)
-      for (const { name, object } of storage.list(resource.storedAs, namespace)) {
-        if (object.metadata?.deletionTimestamp === undefined) {
-          const { gone } = objects.delete(resource, namespace, name, {});
-          if (gone) continue;
-        }
-        left++;
-      }
-    const { spec } = stored.object as Namespace;
-    const others = (spec?.finalizers ?? []).filter((finalizer) => finalizer !== "kubernetes");
-    if (left > 0) return;
-    if (others.length === 0 && (stored.object.metadata.finalizers ?? []).length === 0) {
-      objects.remove(namespaces, "", namespace);
-      return;
-    }
-    if (others.length === (spec?.finalizers ?? []).length) return;
-    const next = structuredClone(stored.object) as AnyObject;
-    next["spec"] = { finalizers: others };
-    objects.put(namespaces, "", namespace, next);
-  };
+  const empty = (namespace: string): void => emptyNamespace(objects, inside, namespace);
   const owning = resources.filter((resource) => resource.storedAs !== "events");
   const collector = new Collector(objects, owning, () => later("collecting what nobody owns", () => collector.run()));
   const forget = (): void => safely("forgetting old events", () => forgetEvents(objects));
 
-  for (const name of FIRST)
-    if (storage.get("namespaces", "", name) === undefined)
-      objects.create(namespaces, "", { metadata: { name } }, { dryRun: false });
+  makeFirstNamespaces(objects);
   const stops = [
     storage.listen("namespaces", ({ type, stored }) => {
       if (type === "ADDED") {
