@@ -9,14 +9,13 @@ import { runtimeMessage } from "./grpc-text.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PullLimits } from "./pull-limits.ts";
 import type { PullCredential, PullRecords } from "./pull-records.ts";
-import { countPull, forgetPull } from "./pull-metrics.ts";
+import { type PullPolicy, withDefaultTag } from "./pull-policy.ts";
+import { countPull, forgetPull, sizeClass } from "./pull-metrics.ts";
 import { askProgress, bytesPerSecond, describeProgress, type PullProgress } from "./pull-progress.ts";
 import type { ImageUser } from "./security.ts";
 
 /** What a volume pull carries, so that a runtime which knows volumes keeps the object for them only. */
 export const VOLUME_ANNOTATION = "orlop.dev/volume";
-
-export type PullPolicy = "Always" | "Never" | "IfNotPresent";
 
 export interface ImageRequest {
   /** What Events are about: a Pod, or one of its containers. */
@@ -144,6 +143,78 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
     };
   };
 
+  /** The image where it is here and this Pod may use it; undefined where it must be pulled. @throws ImageFailure */
+  const findPresent = async (
+    request: ImageRequest,
+    image: string,
+    signal: AbortSignal,
+  ): Promise<ReadyImage | undefined> => {
+    const { reference, policy } = request;
+    const quoted = JSON.stringify(reference);
+    let found;
+    try {
+      found = await statusOf(request, image);
+      if (found && (found.id === "" || found.size === 0n))
+        throw new Failure("INTERNAL", "BAD_IMAGE", `Id or size of image ${JSON.stringify(image)} is not set`);
+    } catch (error) {
+      signal.throwIfAborted();
+      const message = `Failed to inspect image ${quoted}: ${runtimeMessage(error)}`;
+      warn(request, "InspectFailed", message);
+      throw new ImageFailure("ImageInspectError", message, retryMs, false);
+    }
+    const check = found && (await records.check(found.id, image, request.credentials));
+    if (check !== undefined) metrics.checked.inc({ result: check });
+    const usable = check !== undefined && check !== "mustAuthenticate";
+    metrics.ensured.inc({
+      pull_policy: policy.toLowerCase(),
+      present_locally: String(found !== undefined),
+      pull_required: String(!usable && policy !== "Never"),
+    });
+    if (found && usable) {
+      const message = `Container image ${quoted} already present on machine and can be accessed by the pod`;
+      recorder.event(request.about, "Normal", "Pulled", message);
+      return readyOf(found.id, found, image);
+    }
+    if (policy === "Never") {
+      const message = `Container image ${quoted} is not present with pull policy of Never`;
+      warn(request, "ErrImageNeverPull", message);
+      throw new ImageFailure("ErrImageNeverPull", message, retryMs, false);
+    }
+    return undefined;
+  };
+
+  const pullAnew = async (request: ImageRequest, image: string, signal: AbortSignal): Promise<ReadyImage> => {
+    const { reference } = request;
+    const quoted = JSON.stringify(reference);
+    const asked = now();
+    const release = await limits.acquire(signal);
+    try {
+      const pulling = `Pulling image ${quoted}`;
+      recorder.event(request.about, "Normal", "Pulling", pulling);
+      using _telling = tellProgress(request, image, pulling);
+      const started = now();
+      metrics.pulling.inc();
+      const id = await pull(request, image, signal).finally(() => metrics.pulling.dec());
+      const took = goDuration(now() - started);
+      const waited = goDuration(now() - asked);
+      const found = await statusOf(request, id).catch(() => undefined);
+      metrics.pullSeconds.observe({ image_size_in_bytes: sizeClass(found?.size ?? 0n) }, (now() - started) / 1000);
+      recorder.event(
+        request.about,
+        "Normal",
+        "Pulled",
+        `Successfully pulled image ${quoted} in ${took} (${waited} including waiting). Image size: ${found?.size ?? 0n} bytes.`,
+      );
+      return readyOf(id, found, image);
+    } catch (error) {
+      signal.throwIfAborted();
+      const waitMs = backoff.next(backoffKey(request.podUid, reference), now());
+      throw failureOf(request, error, waitMs, warn);
+    } finally {
+      release();
+    }
+  };
+
   return {
     async ensure(request, signal) {
       const { reference, policy } = request;
@@ -157,67 +228,11 @@ export function createImagePuller(options: ImagePullerOptions): ImagePuller {
         throw new ImageFailure("InvalidImageName", message, retryMs, false);
       }
 
-      if (policy !== "Always") {
-        let found;
-        try {
-          found = await statusOf(request, image);
-          if (found && (found.id === "" || found.size === 0n))
-            throw new Failure("INTERNAL", "BAD_IMAGE", `Id or size of image ${JSON.stringify(image)} is not set`);
-        } catch (error) {
-          signal.throwIfAborted();
-          const message = `Failed to inspect image ${quoted}: ${runtimeMessage(error)}`;
-          warn(request, "InspectFailed", message);
-          throw new ImageFailure("ImageInspectError", message, retryMs, false);
-        }
-        const check = found && (await records.check(found.id, image, request.credentials));
-        if (check !== undefined) metrics.checked.inc({ result: check });
-        const usable = check !== undefined && check !== "mustAuthenticate";
-        metrics.ensured.inc({
-          pull_policy: policy.toLowerCase(),
-          present_locally: String(found !== undefined),
-          pull_required: String(!usable && policy !== "Never"),
-        });
-        if (found && usable) {
-          const message = `Container image ${quoted} already present on machine and can be accessed by the pod`;
-          recorder.event(request.about, "Normal", "Pulled", message);
-          return readyOf(found.id, found, image);
-        }
-        if (policy === "Never") {
-          const message = `Container image ${quoted} is not present with pull policy of Never`;
-          warn(request, "ErrImageNeverPull", message);
-          throw new ImageFailure("ErrImageNeverPull", message, retryMs, false);
-        }
-      }
-
+      const present = policy === "Always" ? undefined : await findPresent(request, image, signal);
+      if (present) return present;
       if (policy === "Always")
         metrics.ensured.inc({ pull_policy: "always", present_locally: "unknown", pull_required: "true" });
-      const asked = now();
-      const release = await limits.acquire(signal);
-      try {
-        const pulling = `Pulling image ${quoted}`;
-        recorder.event(request.about, "Normal", "Pulling", pulling);
-        using _telling = tellProgress(request, image, pulling);
-        const started = now();
-        metrics.pulling.inc();
-        const id = await pull(request, image, signal).finally(() => metrics.pulling.dec());
-        const took = goDuration(now() - started);
-        const waited = goDuration(now() - asked);
-        const found = await statusOf(request, id).catch(() => undefined);
-        metrics.pullSeconds.observe({ image_size_in_bytes: sizeBucket(found?.size ?? 0n) }, (now() - started) / 1000);
-        recorder.event(
-          request.about,
-          "Normal",
-          "Pulled",
-          `Successfully pulled image ${quoted} in ${took} (${waited} including waiting). Image size: ${found?.size ?? 0n} bytes.`,
-        );
-        return readyOf(id, found, image);
-      } catch (error) {
-        signal.throwIfAborted();
-        const waitMs = backoff.next(backoffKey(request.podUid, reference), now());
-        throw failureOf(request, error, waitMs, warn);
-      } finally {
-        release();
-      }
+      return pullAnew(request, image, signal);
     },
   };
 }
@@ -240,27 +255,6 @@ function failureOf(
     return new ImageFailure(reason, `image pull failed for ${request.reference} because ${why}: ${rest}`, waitMs, true);
   }
   return new ImageFailure("ErrImagePull", raw, waitMs, true);
-}
-
-const MIB = 1 << 20;
-
-/** Upstream's classes of image sizes. */
-function sizeBucket(size: bigint): string {
-  const limits = [10, 100, 500, 1024, 10 * 1024, 20 * 1024, 30 * 1024, 40 * 1024, 60 * 1024, 100 * 1024];
-  const names = [
-    "0-10MB",
-    "10MB-100MB",
-    "100MB-500MB",
-    "500MB-1GB",
-    "1GB-10GB",
-    "10GB-20GB",
-    "20GB-30GB",
-    "30GB-40GB",
-    "40GB-60GB",
-    "60GB-100GB",
-  ];
-  const i = limits.findIndex((limit) => Number(size) < limit * MIB);
-  return names[i] ?? "GT100GB";
 }
 
 function specOf(request: ImageRequest, image: string) {
@@ -286,20 +280,4 @@ function readyOf(id: string, found: FoundImage | undefined, image: string): Read
     imageRef: own !== undefined && Buffer.byteLength(own) <= 256 ? own : id,
     user: { uid: found?.uid?.value, username: found?.username ?? "" },
   };
-}
-
-/** `repo` → `repo:latest`; what has a tag or a digest stays as written. @throws Failure INVALID_REFERENCE */
-export function withDefaultTag(reference: string): string {
-  parseReference(reference);
-  const last = reference.slice(reference.lastIndexOf("/") + 1);
-  return last.includes(":") || last.includes("@") ? reference : `${reference}:latest`;
-}
-
-/** The policy where a Pod says none: Always for `:latest`, else IfNotPresent. */
-export function defaultPolicy(reference: string): PullPolicy {
-  try {
-    return parseReference(reference).tag === "latest" ? "Always" : "IfNotPresent";
-  } catch {
-    return "IfNotPresent";
-  }
 }

@@ -18,3 +18,24 @@ export function forgetPull(metrics: Metrics, image: string, last: PullProgress |
   for (const { digest } of last?.blobs ?? [])
     for (const gauge of [metrics.blobReceived, metrics.blobTotal]) gauge.remove({ image, digest });
 }
+
+const MIB = 1 << 20;
+
+/** The label `image_size_in_bytes` of an image of this size, as upstream writes it. */
+export function sizeClass(size: bigint): string {
+  const limits = [10, 100, 500, 1024, 10 * 1024, 20 * 1024, 30 * 1024, 40 * 1024, 60 * 1024, 100 * 1024];
+  const names = [
+    "0-10MB",
+    "10MB-100MB",
+    "100MB-500MB",
+    "500MB-1GB",
+    "1GB-10GB",
+    "10GB-20GB",
+    "20GB-30GB",
+    "30GB-40GB",
+    "40GB-60GB",
+    "60GB-100GB",
+  ];
+  const i = limits.findIndex((limit) => Number(size) < limit * MIB);
+  return names[i] ?? "GT100GB";
+}

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ContainerStatus, Pod } from "#k8s";
-import { startNode, type TestNode } from "./testing/node.ts";
+import { statusOf } from "./pod.ts";
+import { isRunning, startNode, type TestNode } from "./testing/node.ts";
 
 const image = "busybox:1";
 const all = (pod: Pod): ContainerStatus[] => [
@@ -9,8 +10,6 @@ const all = (pod: Pod): ContainerStatus[] => [
   ...(pod.status?.containerStatuses ?? []),
   ...(pod.status?.ephemeralContainerStatuses ?? []),
 ];
-const statusOf = (pod: Pod, name: string) => all(pod).find((status) => status.name === name);
-const isRunning = (pod: Pod, name: string) => statusOf(pod, name)?.state?.running !== undefined;
 
 /** As when all processes died and the run directory was cleared: the runtime knows nothing any more. */
 async function reboot(node: TestNode): Promise<void> {

@@ -5,6 +5,7 @@ import { silent } from "#base";
 import type { Event, Pod, PodSpec } from "#k8s";
 import { openPki, type KubeClient } from "#wire";
 import type { KubeletConfig } from "../kubelet-config.ts";
+import { statusOf } from "../pod.ts";
 import { type KubeletOptions, startKubelet, type RunningKubelet } from "../kubelet.ts";
 import { type FakeApi, fakeApi } from "./fake-api.ts";
 import { type FakeRuntime, fakeRuntime } from "./fake-runtime.ts";
@@ -106,3 +107,6 @@ export async function startNode(
   };
   return node;
 }
+
+export const isRunning = (pod: Pod, container: string): boolean =>
+  statusOf(pod, container)?.state?.running !== undefined;
