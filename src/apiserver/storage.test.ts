@@ -28,62 +28,66 @@ test("lists and changes of the past are those of the time, as far as it is kept"
   let runs = 0;
   let forgotten = 0;
   fc.assert(
-    fc.property(fc.array(step, { minLength: 1, maxLength: 60 }), fc.constantFrom(500, 3000, 1e6), (steps, bytes) => {
-      const path = join(dir, `${runs++}.db`);
-      const keep = { time: 60_000, bytes };
-      let storage = new Storage(path, keep);
-      try {
-        /** What each resource held at each version, and what became of it there. */
-        const known = new Map<number, Map<string, string[]>>();
-        const events: { version: number; resource: string; said: string }[] = [];
-        const note = (): void => {
-          const all = RESOURCES.map((one) => [one, storage.list(one).map(({ json }) => json)] as const);
-          known.set(storage.version, new Map(all));
-        };
-        note();
-        for (const one of steps) {
-          if (one.do === "open again") {
-            storage.close();
-            storage = new Storage(path, keep);
-            continue;
-          }
-          const before = storage.get(one.resource, "ns", one.name);
-          const place = { resource: one.resource, namespace: "ns", name: one.name };
-          const object = {
-            metadata: { name: one.name, annotations: { filler: "x".repeat("size" in one ? one.size : 0) } },
+    fc.property(
+      fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),
+      fc.constantFrom(500, 3000, 1e6),
+      (steps, bytes) => {
+        const path = join(dir, `${runs++}.db`);
+        const keep = { time: 60_000, bytes };
+        let storage = new Storage(path, keep);
+        try {
+          /** What each resource held at each version, and what became of it there. */
+          const known = new Map<number, Map<string, string[]>>();
+          const events: { version: number; resource: string; said: string }[] = [];
+          const note = (): void => {
+            const all = RESOURCES.map((one) => [one, storage.list(one).map(({ json }) => json)] as const);
+            known.set(storage.version, new Map(all));
           };
-          if (one.do === "delete" && before === undefined) continue;
-          const [stored] = storage.write(one.do === "put" ? { ...place, object } : { ...place, deleted: object });
-          const type = one.do === "delete" ? "DELETED" : before === undefined ? "ADDED" : "MODIFIED";
-          events.push({
-            version: storage.version,
-            resource: one.resource,
-            said: `${type} ${stored?.json} before ${before?.json}`,
-          });
           note();
-        }
-        forgotten += storage.oldest;
-        for (const [version, held] of known)
-          for (const one of RESOURCES) {
-            const list = storage.listAt(one, "", version)?.map(({ json }) => json);
-            const since = storage
-              .since(one, version)
-              ?.map(({ type, stored, before }) => `${type} ${stored.json} before ${before?.json}`);
-            if (version < storage.oldest) {
-              assert.deepEqual([list, since], [undefined, undefined]);
+          for (const one of steps) {
+            if (one.do === "open again") {
+              storage.close();
+              storage = new Storage(path, keep);
               continue;
             }
-            assert.deepEqual(list, held.get(one));
-            const later = events.filter((event) => event.resource === one && event.version > version);
-            assert.deepEqual(
-              since,
-              later.map(({ said }) => said),
-            );
+            const before = storage.get(one.resource, "ns", one.name);
+            const place = { resource: one.resource, namespace: "ns", name: one.name };
+            const object = {
+              metadata: { name: one.name, annotations: { filler: "x".repeat("size" in one ? one.size : 0) } },
+            };
+            if (one.do === "delete" && before === undefined) continue;
+            const [stored] = storage.write(one.do === "put" ? { ...place, object } : { ...place, deleted: object });
+            const type = one.do === "delete" ? "DELETED" : before === undefined ? "ADDED" : "MODIFIED";
+            events.push({
+              version: storage.version,
+              resource: one.resource,
+              said: `${type} ${stored?.json} before ${before?.json}`,
+            });
+            note();
           }
-      } finally {
-        storage.close();
-      }
-    }),
+          forgotten += storage.oldest;
+          for (const [version, held] of known)
+            for (const one of RESOURCES) {
+              const list = storage.listAt(one, "", version)?.map(({ json }) => json);
+              const since = storage
+                .since(one, version)
+                ?.map(({ type, stored, before }) => `${type} ${stored.json} before ${before?.json}`);
+              if (version < storage.oldest) {
+                assert.deepEqual([list, since], [undefined, undefined]);
+                continue;
+              }
+              assert.deepEqual(list, held.get(one));
+              const later = events.filter((event) => event.resource === one && event.version > version);
+              assert.deepEqual(
+                since,
+                later.map(({ said }) => said),
+              );
+            }
+        } finally {
+          storage.close();
+        }
+      },
+    ),
     { numRuns: 30 },
   );
   assert.ok(forgotten > 0, "some of it was forgotten");
