@@ -1,6 +1,6 @@
 import { messageOf, type Log } from "#base";
 import { Collector } from "./collector.ts";
-import { forgetEvents } from "./garbage.ts";
+import { forgetEvents } from "./event-expiry.ts";
 import { configMaps, serviceAccounts } from "./kinds/config.ts";
 import type { Resource } from "./kinds/resource.ts";
 import { emptyNamespace, ensureAccount, ensureRootCa, makeFirstNamespaces } from "./namespace-upkeep.ts";
