@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate as immediate } from "node:timers/promises";
 import { Failure } from "#base";
 
-export const CHUNK = 512 * 1024;
+const CHUNK = 512 * 1024;
 
 /** A file that is read while it is written: each byte as soon as its writer says that it is there. */
 export class GrowingFile {

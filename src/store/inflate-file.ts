@@ -3,9 +3,11 @@ import type { Writable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { Failure, errnoOf, messageOf } from "#base";
 import type { Inflated, InflateJob } from "./digest-job.ts";
-import { CHUNK, type GrowingFile } from "./growing-file.ts";
+import type { GrowingFile } from "./growing-file.ts";
 import { ZstdFrames } from "./zstd-frames.ts";
 
+/** Plain bytes that are handed on at once. Smaller pieces cost more time than they save memory. */
+const CHUNK = 1024 * 1024;
 /** Bytes. */
 const SYNC_EVERY = 64 * 1024 * 1024;
 /** Chunks are read one by one, as they are: a stream of bytes would copy them together. */
