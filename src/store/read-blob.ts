@@ -42,8 +42,9 @@ export function readBlob(pool: DigestPool, { path, size, algorithm, inflate }: B
       cancel: () => whole.cancel(),
       result: whole.result.then(({ digest, sha256 }) => ({ digest, stored: sha256, storedSize: size })),
     };
-  const plain = pool.digest({ path: inflate.to, algorithm: "sha256" });
+  // In this order two threads are shared out best: inflating takes longer than both digests.
   const inflation = pool.inflate({ path, ...inflate }, (written) => plain.advance(written, false));
+  const plain = pool.digest({ path: inflate.to, algorithm: "sha256" });
   const cancel = (): void => {
     for (const job of [whole, inflation, plain]) job.cancel();
   };
