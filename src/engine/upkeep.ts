@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, errnoOf, messageOf, type CallOptions, type Log } from "#base";
 import { formatReference, hexOf, isDigest, parseReference, type Digest } from "#oci";
-import { usageOf, type Collected, type ManifestRecord, type Store } from "#store";
+import type { Collected, ManifestRecord, Store } from "#store";
 import type { FsckFinding, PruneRequest } from "./engine.ts";
 import { findRecord } from "./objects.ts";
 import { excess, type Watermarks } from "./watermarks.ts";
@@ -43,10 +43,10 @@ export async function prune(store: Store, request: PruneRequest = {}, call?: Cal
   let { freed, removed } = await store.collect(call);
   const { above, downTo } = request;
   if (downTo === undefined || (above !== undefined && (await excess(store, above)) <= 0)) return { freed, removed };
-  const target = (await usageOf(store.layout.root)).bytes - Math.max(0, await excess(store, downTo));
   const oldest = records.manifests().toSorted((a, b) => a.usedAt - b.usedAt);
   for (const { digest, usedAt } of oldest) {
-    if ((await usageOf(store.layout.root)).bytes <= target) break;
+    // Measured anew each time: a pull that goes on meanwhile must cost nobody more than it brings.
+    if ((await excess(store, downTo)) <= 0) break;
     // Whoever has used it meanwhile keeps it.
     if (!dropIf(store, digest, (now) => now.usedAt === usedAt)) continue;
     const more = await store.collect(call);
